@@ -1,0 +1,209 @@
+"""The feed thread: sockets to Kafka, one turn after the other.
+
+A turn sleeps in one ``poll`` on the sockets and the mailbox's pipe, takes the messages, reads each ready socket once
+(one read is one batch all the way to the producer), does what the links have due, takes Kafka's answers and lets what
+waits move on. Everything here is owned by this thread alone; others see frozen snapshots.
+"""
+
+from __future__ import annotations
+
+import select
+import time
+from collections.abc import Callable
+
+from bridge.app.link import Link, Log, Venue, wall_us
+from bridge.app.mailbox import Assigned, Dialled, Look, Mailbox, Message, Revoked, Stop
+from bridge.app.meters import Meter
+from bridge.app.outlet import Outlet
+from bridge.model import Desired, FeedSnapshot, Limits
+from bridge.ticks.normalise import Normaliser
+from bridge.upstream.session import Received
+
+#: Seconds between two looks at Kafka's answers while some are outstanding, and the longest sleep of all.
+ANSWERS_S = 0.02
+LONGEST_S = 1.0
+
+
+class Feed:
+    """The loop of the feed thread; ``limits_for`` gives the limits for a number of control partitions."""
+
+    def __init__(
+        self, mailbox: Mailbox, venue: Venue, *, outlet: Outlet, normaliser: Normaliser,
+        limits_for: Callable[[int], Limits], log: Log,
+    ) -> None:  # fmt: skip
+        self._mailbox = mailbox
+        self._venue = venue
+        self._outlet = outlet
+        self._normaliser = normaliser
+        self._limits_for = limits_for
+        self._log = log
+        self._links: dict[int, Link] = {}
+        self._leaving: list[Revoked] = []
+        self._stop: Stop | None = None
+        self._looks: list[Look] = []
+        self._latency = Meter()
+        self._skew_s = 0.0
+        self._last_tick_us = 0
+        self.beat = time.monotonic()  # read by others: whether the loop turns
+
+    def run(self) -> None:
+        """Turn until a Stop has been carried out."""
+        while not self._finished():
+            self._turn()
+
+    def _turn(self) -> None:
+        now, wall = time.monotonic(), time.time()
+        ready = self._select(self._timeout(now, wall))
+        self.beat = now = time.monotonic()
+        for message in self._mailbox.take():
+            self._take(message, now)
+        for link in [*self._links.values()]:
+            transport = link.transport
+            if transport is not None and (transport.fileno() in ready or transport.pending()):
+                self._read(link, now)
+            link.work(now, time.time())
+        self._say_who_left()
+        self._outlet.move_on(now)
+        self._show()
+
+    # Asleep
+
+    def _timeout(self, now: float, wall: float) -> float:
+        if any(link.transport is not None and link.transport.pending() for link in self._links.values()):
+            return 0.0
+        moments = [link.next_due(now, wall) for link in self._links.values()]
+        longest = ANSWERS_S if self._outlet.waiting or self._stop else LONGEST_S
+        return max(0.0, min([longest, *(moment - now for moment in moments)]))
+
+    def _select(self, timeout_s: float) -> set[int]:
+        sockets = [link.transport.fileno() for link in self._links.values() if link.transport is not None]
+        # select() itself cannot watch descriptors above 1023; poll can.
+        poll = select.poll()
+        for descriptor in (self._mailbox.fileno(), *sockets):
+            poll.register(descriptor, select.POLLIN)
+        return {descriptor for descriptor, _ in poll.poll(timeout_s * 1000)}
+
+    # Messages
+
+    def _take(self, message: Message, now: float) -> None:
+        match message:
+            case Desired():
+                self._want(message, now)
+            case Assigned():
+                self._own(message, now)
+            case Revoked():
+                self._leave(message.partitions, "revoked", now)
+                self._leaving.append(message)
+            case Dialled():
+                self._dialled(message, now)
+            case Look():
+                self._looks.append(message)
+            case Stop():
+                self._stop = message
+                self._leave(tuple(self._links), "stop", now)
+
+    def _want(self, desired: Desired, now: float) -> None:
+        link = self._links.get(desired.partition)
+        if link is not None:
+            link.want(desired, now)
+
+    def _own(self, assigned: Assigned, now: float) -> None:
+        if assigned.partition not in self._links and self._stop is None:
+            limits = self._limits_for(assigned.partitions)
+            self._links[assigned.partition] = Link(assigned.partition, self._venue, limits, now)
+
+    def _leave(self, partitions: tuple[int, ...], why: str, now: float) -> None:
+        for partition in partitions:
+            if partition in self._links:
+                self._links[partition].leave(why, now)
+
+    def _dialled(self, message: Dialled, now: float) -> None:
+        link = self._links.get(message.partition)
+        if link is not None:
+            link.dialled(message.attempt, message.outcome, now)
+        elif not isinstance(message.outcome, Exception):
+            message.outcome.abort()
+
+    def _say_who_left(self) -> None:
+        for revoked in self._leaving:
+            if all(self._links[p].gone for p in revoked.partitions if p in self._links):
+                for partition in revoked.partitions:
+                    self._links.pop(partition, None)
+                revoked.done.set()
+        self._leaving = [revoked for revoked in self._leaving if not revoked.done.is_set()]
+
+    # Ticks
+
+    def _read(self, link: Link, now: float) -> None:
+        received = link.read(now)
+        if received is None:
+            return
+        recv_us = wall_us()
+        for note in received.notes:
+            self._log(note.event, note.level, partition=link.partition, session=link.number, **note.fields)
+        if received.ticks or received.bad_ticks:
+            self._publish(received, link, recv_us)
+
+    def _publish(self, received: Received, link: Link, recv_us: int) -> None:
+        outlet = self._outlet
+        ledger = outlet.ledger
+        batch = self._normaliser.batch(received.ticks, link.symbols, recv_us, link.number)
+        ledger.received += len(received.ticks) + received.bad_ticks
+        ledger.invalid += batch.invalid + received.bad_ticks
+        ledger.filtered += batch.filtered
+        ledger.duplicate += batch.duplicate
+        if not batch.records:
+            return
+        self._last_tick_us = recv_us
+        if batch.newest_event_us:
+            late_s = (recv_us - batch.newest_event_us) / 1e6
+            self._latency.observe(late_s)
+            self._skew_s = max(0.0, -late_s)
+        outlet.offer(batch.records)
+
+    # What others see
+
+    def look(self, timeout_s: float = 1.0) -> FeedSnapshot:
+        """Give a snapshot as of now, on any thread; an old and mostly empty one if the loop does not turn."""
+        look = Look()
+        self._mailbox.put(look)
+        look.done.wait(timeout_s)
+        return look.snapshot or FeedSnapshot(beat=self.beat)
+
+    def _show(self) -> None:
+        if self._looks:
+            snapshot = self.snapshot()
+            for look in self._looks:
+                look.snapshot = snapshot
+                look.done.set()
+            self._looks.clear()
+
+    def snapshot(self) -> FeedSnapshot:
+        """Freeze what there is to see; on this thread, or after it has ended."""
+        outlet, venue = self._outlet, self._venue
+        return FeedSnapshot(
+            beat=self.beat,
+            accounts=outlet.accounts(),
+            links=tuple(link.state() for link in self._links.values()),
+            symbols=tuple(row for link in self._links.values() for row in link.rows()),
+            frames=dict(venue.tally.frames),
+            requests=dict(venue.tally.requests),
+            sessions=dict(venue.sessions),
+            disconnects=dict(venue.disconnects),
+            places=outlet.places(),
+            queue_bytes=outlet.queue_bytes,
+            last_tick_us=self._last_tick_us,
+            clock_skew_s=self._skew_s,
+            feed_latency=self._latency.snapshot(),
+            delivery_latency=outlet.latency.snapshot(),
+            kafka_trouble=outlet.trouble,
+            kafka_trouble_since=outlet.trouble_since,
+        )
+
+    # The end
+
+    def _finished(self) -> bool:
+        """Tell whether a Stop is carried out: nothing is connected, and all is delivered or the time is up."""
+        if self._stop is None or not all(link.gone for link in self._links.values()):
+            return False
+        return not self._outlet.waiting or time.monotonic() >= self._stop.deadline

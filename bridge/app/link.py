@@ -1,0 +1,332 @@
+"""One control partition's way to the venue: what is desired lasts, connections come and go.
+
+The link does what the pure parts decide: it dials when the back-off allows, sends what the session has due, hears its
+faults, and says farewell properly. It lives on the feed thread; only the dialling itself, which blocks, happens on a
+short thread of its own that reports to the mailbox.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from threading import Thread
+from typing import Protocol
+
+from bridge.app.mailbox import Dialled, Mailbox
+from bridge.errors import TokenRefused, UpstreamUnavailable
+from bridge.model import Desired, Limits, LinkState, State, SymbolState
+from bridge.settings import UpstreamSettings
+from bridge.ticks.symbols import Symbols
+from bridge.upstream.admission import Admission
+from bridge.upstream.backoff import Backoff
+from bridge.upstream.dialects import Dialect
+from bridge.upstream.pacing import Pacing
+from bridge.upstream.reconcile import Reconciler
+from bridge.upstream.session import Fault, Received, Session, Tally
+from bridge.upstream.transport import Transport, connect
+
+#: Seconds that the peer has for its close frame.
+FAREWELL_S = 1.0
+
+
+class Log(Protocol):
+    """Where changes of state are written; repeats are the writer's business."""
+
+    def __call__(self, event: str, level: str = "info", **fields: object) -> None:
+        """Write one line."""
+        ...
+
+
+class Phase(Enum):
+    """Where a link stands."""
+
+    DOWN = auto()
+    DIALLING = auto()
+    UP = auto()
+    CLOSING = auto()
+
+
+@dataclass(slots=True)
+class Venue:
+    """What all links share."""
+
+    settings: UpstreamSettings
+    dialect: Dialect
+    mailbox: Mailbox
+    log: Log
+    learn_secret: Callable[[str], None]
+    tally: Tally = field(default_factory=Tally)
+    sessions: Counter[str] = field(default_factory=Counter)
+    disconnects: Counter[str] = field(default_factory=Counter)
+
+
+class Link:
+    """Owned from assignment to revocation; every moment is a monotonic second, ``wall`` Unix time."""
+
+    def __init__(self, partition: int, venue: Venue, limits: Limits, now: float) -> None:
+        self.partition = partition
+        self.reconciler = Reconciler(venue.dialect, venue.settings.market, limits)
+        self.symbols = Symbols(venue.dialect.venue)
+        self._routed: Admission | None = None
+        self.transport: Transport | None = None
+        self.session: Session | None = None
+        self.number = 0  # of the newest session
+        self._venue = venue
+        self._limits = limits
+        self._backoff = Backoff(limits)
+        self._phase = Phase.DOWN
+        self._attempt = 0
+        self._dial_at = now
+        self._token_stamp: object = None  # of the token file, while its token is refused
+        self._leaving = ""  # why the link is to end for good
+        self._closing_until = 0.0
+        self._discard = False
+        self._since_us = 0
+        self._down_since: float | None = now
+        self._reason = "starting"
+        self._detail = ""
+        self._caught_up = False
+
+    # What is desired
+
+    def want(self, desired: Desired, now: float) -> None:
+        """Take the newest desired set."""
+        self._caught_up = True
+        self.reconciler.want(desired, now)
+        self._route()
+
+    # What the loop calls, turn by turn
+
+    def read(self, now: float) -> Received | None:
+        """Read from the socket once; None when there is nothing to publish in it."""
+        transport, session = self.transport, self.session
+        if transport is None or session is None:
+            return None
+        try:
+            data = transport.read()
+            received = session.receive(data, now) if data and not self._discard else None
+            for payload in received.pongs if received and self._phase is Phase.UP else ():
+                transport.pong(payload)
+        except UpstreamUnavailable as error:
+            self._down(Fault(error.kind, error.detail), now)
+            return None
+        if transport.ended:
+            self._down(
+                session.fault(now) or Fault("network", "the venue closed the connection without a farewell"), now
+            )
+        elif self._phase is Phase.CLOSING and session.fault(now):
+            self._down(Fault(self._reason, self._detail), now)
+        return received
+
+    def work(self, now: float, wall: float) -> None:
+        """Do what is due."""
+        self._route()
+        if self._phase is Phase.CLOSING and now >= self._closing_until:
+            self._down(Fault(self._reason, self._detail), now)
+        elif self._phase is Phase.DOWN and self._may_dial(now):
+            self._dial()
+        elif self._phase is Phase.UP:
+            self._talk(now, wall)
+        elif self._phase is Phase.DIALLING and self._leaving and now >= self._closing_until:
+            self._phase = Phase.DOWN
+
+    def next_due(self, now: float, wall: float) -> float:
+        """Give the moment at which ``work`` will have something to do if nothing is read."""
+        if self._phase is Phase.UP and self.session is not None:
+            return self.session.next_due(now, wall)
+        if self._phase is Phase.CLOSING or (self._phase is Phase.DIALLING and self._leaving):
+            return self._closing_until
+        if self._phase is Phase.DOWN and self._caught_up and not self._leaving:
+            return min(self._dial_at, now + 1.0) if self._token_stamp is not None else self._dial_at
+        return float("inf")
+
+    def dialled(self, attempt: int, outcome: Transport | UpstreamUnavailable, now: float) -> None:
+        """Take the outcome of a connection attempt."""
+        wanted = self._phase is Phase.DIALLING and attempt == self._attempt
+        if isinstance(outcome, Transport):
+            if wanted and not self._leaving:
+                self._up(outcome, now)
+            else:
+                outcome.abort()
+                self._phase = Phase.DOWN if wanted else self._phase
+        elif wanted:
+            self._failed(outcome, now)
+
+    def leave(self, why: str, now: float) -> None:
+        """Begin to end this link for good; ``gone`` tells when it has."""
+        self._leaving = why
+        if self._phase is Phase.UP:
+            self._farewell(Fault(why, "the bridge closes the connection", 1000), now, discard=False)
+        elif self._phase is Phase.DIALLING:
+            self._closing_until = now + FAREWELL_S
+
+    @property
+    def gone(self) -> bool:
+        """Tell whether the link is ended and nothing of it is connected."""
+        return bool(self._leaving) and self._phase is Phase.DOWN
+
+    # What others see
+
+    def state(self) -> LinkState:
+        """Describe the connection."""
+        connected = self._phase is Phase.UP
+        return LinkState(
+            partition=self.partition,
+            session=self.number,
+            connected=connected,
+            since_us=self._since_us,
+            settled=self.reconciler.settled,
+            down_since=self._down_since,
+            reason="" if connected else self._reason,
+            accepted=len(self.reconciler.accepted) if connected else 0,
+            detail="" if connected else self._detail,
+        )
+
+    def rows(self) -> list[SymbolState]:
+        """Describe each symbol."""
+        rows = []
+        routes = self.symbols.routes
+        for symbol, code, known, verdict in self.reconciler.states(self._phase is Phase.UP):
+            route = routes.get(code)
+            last_us, price = (route.last_us, route.price) if route and route.symbol == symbol else (0, "")
+            state = State.LIVE if known is State.WAITING and last_us else known
+            reason, detail = (verdict.reason, verdict.detail) if verdict else ("", "")
+            rows.append(SymbolState(symbol, code, state, reason, detail, last_us, price))
+        return rows
+
+    def _route(self) -> None:
+        """Let the ticks of admitted codes through, and only these."""
+        if self.reconciler.admission is not self._routed:
+            self._routed = self.reconciler.admission
+            self.symbols.desire(self._routed.symbols)
+
+    # From here on: how a connection comes and goes
+
+    def _may_dial(self, now: float) -> bool:
+        if self._leaving or not self._caught_up:
+            return False
+        if self._token_stamp is not None and self._stamp() != self._token_stamp:
+            return True
+        return now >= self._dial_at
+
+    def _dial(self) -> None:
+        self._phase = Phase.DIALLING
+        self._attempt += 1
+        self._token_stamp = None
+        args = (self._venue, self.partition, self._attempt)
+        Thread(target=_dial, args=args, name=f"dial-{self.partition}", daemon=True).start()
+
+    def _up(self, transport: Transport, now: float) -> None:
+        self._since_us = wall_us()
+        self.number = max(self._since_us, self.number + 1)
+        self._phase = Phase.UP
+        self._down_since = None
+        self._discard = False
+        self.transport = transport
+        self.session = Session(
+            self.number,
+            self._venue.dialect,
+            self._limits,
+            self.reconciler,
+            Pacing(self._limits, self.partition, now),
+            tally=self._venue.tally,
+            max_message=self._venue.settings.max_message_bytes,
+            now=now,
+        )
+        self._venue.sessions["opened"] += 1
+        self._venue.log("upstream_connected", partition=self.partition, session=self.number)
+
+    def _failed(self, error: UpstreamUnavailable, now: float) -> None:
+        self._phase = Phase.DOWN
+        self._reason, self._detail = error.kind, error.detail
+        self._venue.sessions[error.kind] += 1
+        self._back_off(now, token=isinstance(error, TokenRefused))
+        fields = {"partition": self.partition, "reason": error.kind, "detail": error.detail}
+        self._venue.log("upstream_failed", "warning", **fields, retry_in_s=round(self._dial_at - now, 1))
+
+    def _talk(self, now: float, wall: float) -> None:
+        transport, session = self.transport, self.session
+        if transport is None or session is None:
+            return
+        fault = session.fault(now)
+        if fault is not None:
+            self._farewell(fault, now, discard=True)
+            return
+        try:
+            for text in session.due(now, wall):
+                transport.send(text)
+        except UpstreamUnavailable as error:
+            self._down(Fault(error.kind, error.detail), now)
+
+    def _farewell(self, fault: Fault, now: float, *, discard: bool) -> None:
+        """Say goodbye where the other side can still hear it, and give it a moment to answer."""
+        self._reason, self._detail = fault.kind, fault.detail
+        self._phase = Phase.CLOSING
+        self._closing_until = now + FAREWELL_S
+        self._discard = discard
+        if self.transport is None or fault.code is None:
+            self._down(fault, now)
+            return
+        try:
+            self.transport.close_frame(fault.code)
+        except UpstreamUnavailable:
+            self._down(fault, now)
+
+    def _down(self, fault: Fault, now: float) -> None:
+        """Note that the connection is gone, whoever ended it."""
+        session, transport = self.session, self.transport
+        self.session = self.transport = None
+        if session is None or transport is None:
+            return
+        transport.close()
+        session.ended()
+        if session.useful:
+            self._backoff.useful()
+        self._phase = Phase.DOWN
+        self._down_since = now
+        self._since_us = wall_us()
+        self._reason, self._detail = fault.kind, fault.detail
+        self._venue.disconnects[fault.kind] += 1
+        self._back_off(now, token=fault.token)
+        fields = {"partition": self.partition, "session": session.number, "reason": fault.kind, "detail": fault.detail}
+        self._venue.log("upstream_disconnected", "info" if self._leaving else "warning", **fields)
+
+    def _back_off(self, now: float, *, token: bool) -> None:
+        self._dial_at = self._backoff.failed(now, token=token)
+        self._token_stamp = self._stamp() if token else None
+
+    def _stamp(self) -> object:
+        """Give something that changes when the token file does."""
+        path = self._venue.settings.token_file
+        if path is None:
+            return None
+        try:
+            stat = os.stat(path)  # noqa: PTH116  one call, no object, asked for each second
+        except OSError:
+            return "unreadable"
+        return (stat.st_mtime_ns, stat.st_ino, stat.st_size)
+
+
+def _dial(venue: Venue, partition: int, attempt: int) -> None:
+    """Make one connection and report; the token is read anew each time."""
+    settings = venue.settings
+    outcome: Transport | UpstreamUnavailable
+    try:
+        token = settings.read_token()
+        venue.learn_secret(token)
+        address = venue.dialect.address(settings.url or venue.dialect.default_url(settings.market), token)
+        outcome = connect(address, timeout_s=settings.connect_timeout_s, ca_file=settings.ca_file)
+    except UpstreamUnavailable as error:
+        outcome = error
+    except OSError as error:
+        outcome = TokenRefused("token", f"the token file {settings.token_file} cannot be read: {error.strerror}")
+    venue.mailbox.put(Dialled(partition, attempt, outcome))
+
+
+def wall_us() -> int:
+    """Give the Unix time in microseconds."""
+    return time.time_ns() // 1000

@@ -1,0 +1,90 @@
+"""Messages from other threads to the feed thread, and the pipe that ends its ``select`` at once."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections import deque
+from dataclasses import dataclass, field
+from threading import Event
+
+from bridge.errors import UpstreamUnavailable
+from bridge.model import Desired, FeedSnapshot
+from bridge.upstream.transport import Transport
+
+
+@dataclass(frozen=True, slots=True)
+class Assigned:
+    """A control partition is ours, out of ``partitions``."""
+
+    partition: int
+    partitions: int
+
+
+@dataclass(frozen=True, slots=True)
+class Revoked:
+    """Control partitions move to another owner; ``done`` is set once nothing of theirs is connected any more."""
+
+    partitions: tuple[int, ...]
+    done: Event = field(default_factory=Event)
+
+
+@dataclass(frozen=True, slots=True)
+class Dialled:
+    """A connection attempt came to its end."""
+
+    partition: int
+    attempt: int
+    outcome: Transport | UpstreamUnavailable
+
+
+@dataclass(slots=True)
+class Look:
+    """Somebody wants to see a snapshot as of now."""
+
+    done: Event = field(default_factory=Event)
+    snapshot: FeedSnapshot | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Close upstream, drain, and end by the monotonic second ``deadline``."""
+
+    deadline: float
+
+
+Message = Assigned | Desired | Revoked | Dialled | Look | Stop
+
+
+class Mailbox:
+    """Any thread puts, the feed thread takes."""
+
+    def __init__(self) -> None:
+        self._messages: deque[Message] = deque()
+        self._read, self._write = os.pipe()
+        os.set_blocking(self._read, False)
+        os.set_blocking(self._write, False)
+
+    def put(self, message: Message) -> None:
+        """Leave a message and wake the feed thread."""
+        self._messages.append(message)
+        with contextlib.suppress(BlockingIOError):  # a full pipe wakes it just as well
+            os.write(self._write, b"!")
+
+    def take(self) -> list[Message]:
+        """Take all messages, oldest first."""
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._read, 4096)
+        messages: list[Message] = []
+        while self._messages:
+            messages.append(self._messages.popleft())
+        return messages
+
+    def fileno(self) -> int:
+        """Give the descriptor that turns readable with a message."""
+        return self._read
+
+    def close(self) -> None:
+        """Give the pipe back."""
+        os.close(self._read)
+        os.close(self._write)

@@ -1,0 +1,219 @@
+"""`tickbridge simulate`: run the simulator in a terminal, and change a running one from another."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, cast
+
+import typer
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from bridge.simulator import DEFAULT_TOKEN, PLANS, Simulator, SimulatorConfig, Switches
+from bridge.simulator.control import ControlError, ControlPort, ask
+from bridge.simulator.faults import ACTS
+from bridge.simulator.rubbish import catalogue
+from bridge.simulator.switches import parse_assignments, table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from bridge.simulator.config import PlanName
+
+PORT = 8765
+#: Seconds between two looks at the counters.
+LOOK_S = 1.0
+
+EXAMPLES = """Run a strict AllTick server on this machine, to try a client against.
+
+\b
+Examples:
+  tickbridge simulate
+  tickbridge simulate --codes 3000 --rate 20000
+  tickbridge simulate --plan free --codes 700.HK,AAPL.US --set refused=clear --set over_cap=603
+  tickbridge simulate --cert server.pem --key server.key
+  tickbridge simulate --flood --codes 3000
+\b
+While it runs, from another terminal:
+  tickbridge simulate set mute=true duplicates=0.1
+  tickbridge simulate send rubbish:binary
+  tickbridge simulate record -o json
+"""
+
+app = typer.Typer(help=EXAMPLES, invoke_without_command=True, no_args_is_help=False)
+
+ControlPortOption = Annotated[int, typer.Option("--control-port", help="The control port that the simulator printed.")]
+_RECORD_TABLES = {
+    "connections": ("id", "endpoint", "codes", "ticks_sent", "close_reason", "client_close_code"),
+    "violations": ("connection", "rule", "too_early_s", "answered", "detail"),
+}
+OutputOption = Annotated[str, typer.Option("-o", "--output", help="table or json.")]
+
+
+@app.callback()
+def simulate(
+    ctx: typer.Context,
+    *,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = PORT,
+    codes: Annotated[str, typer.Option(help="open, a number of generated codes, or A,B,C.")] = "open",
+    rate: Annotated[float | None, typer.Option(help="Ticks per second over all codes; default 100.")] = None,
+    plan: Annotated[str, typer.Option(help=f"One of {', '.join(PLANS)}.")] = "professional",
+    seed: Annotated[int, typer.Option(help="Prices are a function of seed, code and seq.")] = 1,
+    token: Annotated[str, typer.Option(help="The token accepted; '' accepts any.")] = DEFAULT_TOKEN,
+    time_scale: Annotated[float, typer.Option(help="Multiplies every duration: 0.1 = ten times faster.")] = 1.0,
+    cert: Annotated[Path | None, typer.Option(help="Certificate (PEM): speak wss.")] = None,
+    key: Annotated[Path | None, typer.Option(help="Its private key (PEM).")] = None,
+    flood: Annotated[bool, typer.Option("--flood", help="As many ticks as the client reads (or --rate).")] = False,
+    flood_total: Annotated[int | None, typer.Option(help="End the flood after this many ticks.")] = None,
+    control_port: Annotated[int | None, typer.Option(help="Control port; default the port + 1.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="switch=value, again and again.")] = None,
+) -> None:
+    """Run the simulator until Ctrl-C or SIGTERM."""
+    if ctx.invoked_subcommand is not None:
+        return
+    try:
+        switches = Switches(tokens=frozenset({token} if token else ()))
+        if rate is not None:
+            switches.update(**{"flood_rate" if flood else "rate": rate})
+        switches.update(**parse_assignments(set_ or []))
+        config = SimulatorConfig(
+            host=host,
+            port=port,
+            codes=_codes(codes),
+            plan=cast("PlanName", plan),
+            seed=seed,
+            time_scale=time_scale,
+            cert=cert,
+            key=key,
+            flood=flood,
+            flood_total=flood_total,
+            switches=switches,
+        )
+    except ValueError as exc:
+        _fail(str(exc))
+    _run(config, (port and port + 1) if control_port is None else control_port, token or "ANY")
+
+
+@app.command("set")
+def set_switches(
+    assignments: Annotated[list[str] | None, typer.Argument(help="switch=value; none lists the switches.")] = None,
+    control_port: ControlPortOption = PORT + 1,
+    output: OutputOption = "table",
+) -> None:
+    """Change switches of a running simulator, or list them all with what they take.
+
+    Example: tickbridge simulate set mute=true duplicates=0.1
+    """
+    values = _ask(control_port, "/switches", assignments or None)
+    if output == "json":
+        typer.echo(json.dumps(values))
+    elif not assignments:
+        rows = ((row.name, _shown(values[row.name]), row.default, row.takes, row.help) for row in table())
+        _print_table(("switch", "now", "default", "takes", "meaning"), rows)
+
+
+@app.command("send")
+def send(
+    acts: Annotated[list[str] | None, typer.Argument(help="What to do; none lists what there is.")] = None,
+    control_port: ControlPortOption = PORT + 1,
+) -> None:
+    """Do something once to every open connection, or list what can be done.
+
+    Examples: tickbridge simulate send reset, send close:1001:bye, send rubbish:binary, send tick:700.HK:price=1.5
+    """
+    if acts:
+        _ask(control_port, "/acts", acts)
+        return
+    _print_table(("act", "what happens"), ACTS.items())
+    _print_table(("rubbish", "what is sent"), catalogue().items())
+
+
+@app.command("record")
+def record(control_port: ControlPortOption = PORT + 1, output: OutputOption = "table") -> None:
+    """Show what a running simulator saw and did; -o json gives all of it."""
+    facts = _ask(control_port, "/record")
+    if output == "json":
+        typer.echo(json.dumps(facts))
+        return
+    for name, columns in _RECORD_TABLES.items():
+        _print_table(columns, ([_shown(one[column]) for column in columns] for one in facts[name]))
+    typer.echo(
+        f"{facts['sent_total']} ticks sent, {len(facts['requests'])} requests, {len(facts['heartbeats'])} heartbeats, "
+        f"{len(facts['overlaps'])} overlaps, {len(facts['refused_upgrades'])} refused upgrades"
+    )
+
+
+def _run(config: SimulatorConfig, control_port: int, token: str) -> None:
+    stopping = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopping.set())
+    simulator = Simulator(config)
+    try:
+        control = ControlPort(simulator, control_port)
+    except OSError as exc:
+        _fail(f"control port {control_port} cannot be had ({exc.strerror}): choose another with --control-port")
+    with control, ExitStack() as stack:
+        try:
+            stack.enter_context(simulator)
+        except OSError as exc:
+            _fail(f"{config.host}:{config.port} or its certificate cannot be had ({exc}): see --port, --cert and --key")
+        typer.echo(f"stock    {simulator.url('stock')}?token={token}")
+        typer.echo(f"other    {simulator.url('other')}?token={token}")
+        typer.echo(f"control  http://127.0.0.1:{control.port}  (tickbridge simulate set, send, record)")
+        _watch(simulator, stopping)
+    typer.echo(simulator.record.summary())
+
+
+def _watch(simulator: Simulator, stopping: threading.Event) -> None:
+    """Show connections, codes and ticks per second: one live line in a terminal, else a line when they change."""
+    console = Console()
+    sent, shown = simulator.sent_total, ""
+    with Live(console=console, auto_refresh=False) as live:
+        while not stopping.wait(LOOK_S):
+            before, sent = sent, simulator.sent_total
+            record = simulator.record
+            facts = f"{len(record.open_connections)} connections, {len(record.subscribed)} codes"
+            if console.is_terminal:
+                rate = f"{(sent - before) / LOOK_S:,.0f} ticks/s, {len(record.violations)} violations"
+                live.update(Text(f"{facts}, {rate}"), refresh=True)
+            elif facts != shown:
+                typer.echo(facts)
+            shown = facts
+
+
+def _codes(text: str) -> tuple[str, ...] | int | None:
+    if text == "open":
+        return None
+    return int(text) if text.isdigit() else tuple(code.strip() for code in text.split(",") if code.strip())
+
+
+def _ask(port: int, path: str, texts: list[str] | None = None) -> dict[str, Any]:
+    try:
+        return ask(port, path, texts)
+    except ControlError as exc:
+        _fail(str(exc))
+
+
+def _print_table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
+    shown = Table(*columns, box=None, pad_edge=False)
+    for row in rows:
+        shown.add_row(*(Text(cell) for cell in row))
+    Console().print(shown)
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, list):
+        return ",".join(map(str, value)) if len(value) <= 5 else f"{len(value)} codes"
+    return "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _fail(text: str) -> NoReturn:
+    typer.echo(f"Error: {text}", err=True)
+    raise typer.Exit(2)

@@ -1,0 +1,217 @@
+"""Frozen values that cross the rooms.
+
+Times: ``…_us`` are integer microseconds since the Unix epoch, UTC; ``…_s`` are float seconds. Prices and sizes are
+decimal strings exactly as the venue wrote them and never pass through a float.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Protocol
+
+
+class State(StrEnum):
+    """What really happens with a symbol (contract 1.2, status)."""
+
+    PENDING = "pending"  # desired, not yet accepted by the venue
+    WAITING = "waiting"  # accepted, no tick yet
+    LIVE = "live"  # accepted, ticks arrive
+    STALE = "stale"  # no tick for too long although the market should be open
+    REJECTED = "rejected"  # refused, by the venue or by our own checks
+    OVER_CAP = "over_cap"  # the plan has no room
+    DISABLED = "disabled"  # the record says enabled: false
+    INVALID = "invalid"  # the newest record cannot be used
+    OFFLINE = "offline"  # no upstream connection
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """One usable control record: what an operator asks for, by symbol."""
+
+    symbol: str
+    code: str | None = None
+    priority: int = 0
+    stale_after_s: float | None = None
+    enabled: bool = True
+    owner: str | None = None
+    note: str | None = None
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A subscription in force, and the offset of the record that it stands in."""
+
+    subscription: Subscription
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Desired:
+    """Everything one control partition asks for, as of one moment after it was read to its end.
+
+    ``wanted`` maps symbol to the record in force, disabled ones included: who subscribes looks at ``enabled``.
+    ``arrived`` is the monotonic second at which the newest record in it was read.
+    """
+
+    partition: int
+    wanted: Mapping[str, Wanted] = field(default_factory=lambda: MappingProxyType({}))
+    arrived: float = 0.0
+
+
+#: One Kafka record on its way: key, value, timestamp in milliseconds.
+Record = tuple[bytes, bytes, int]
+
+
+class WireTick(Protocol):
+    """One trade as the venue sent it, under our names; each dialect's decoder gives objects of this shape.
+
+    Values are as on the wire: ``time`` and ``seq`` may be digits in a string or an integer, unknown is ``None``.
+    """
+
+    @property
+    def code(self) -> str: ...
+    @property
+    def price(self) -> str: ...
+    @property
+    def volume(self) -> str | None: ...
+    @property
+    def turnover(self) -> str | None: ...
+    @property
+    def open_24h(self) -> str | None: ...
+    @property
+    def side(self) -> int | str | None: ...
+    @property
+    def seq(self) -> int | str | None: ...
+    @property
+    def time(self) -> int | str | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the venue allows and how patient we are, from the plan and the settings that override it.
+
+    ``partitions`` is the number of control partitions that share the token: with more than one, requests keep to
+    time slots (contract, guarantee 3).
+    """
+
+    max_symbols: int
+    request_interval_s: float = 1.0
+    reconnect_min_s: float = 3.0
+    reconnect_max_s: float = 60.0
+    heartbeat_s: float = 10.0
+    silence_s: float = 25.0
+    ack_timeout_s: float = 10.0
+    partitions: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class SymbolState:
+    """One row of what people see: the state of a symbol and why."""
+
+    symbol: str
+    code: str
+    state: State
+    reason: str = ""
+    detail: str = ""
+    last_tick_us: int = 0
+    price: str = ""
+    priority: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class LinkState:
+    """One control partition's upstream connection, as people see it."""
+
+    partition: int
+    session: int = 0
+    connected: bool = False
+    since_us: int = 0
+    settled: bool = False  # the first request of this ownership was answered (or nothing is desired)
+    down_since: float | None = None  # monotonic second of the loss; None while connected or never connected
+    reason: str = ""  # why it is not connected
+    accepted: int = 0
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Accounts:
+    """The terms of guarantee 7 at one instant; ``balanced`` says whether they add up."""
+
+    received: int = 0
+    recovered: int = 0
+    published: int = 0
+    duplicate: int = 0
+    filtered: int = 0
+    invalid: int = 0
+    conflated: int = 0
+    dropped: int = 0
+    undeliverable: int = 0
+    in_flight: int = 0
+
+    @property
+    def balanced(self) -> bool:
+        """Tell whether every tick that came in is accounted for."""
+        out = (
+            self.published
+            + self.duplicate
+            + self.filtered
+            + self.invalid
+            + self.conflated
+            + self.dropped
+            + self.undeliverable
+            + self.in_flight
+        )
+        return self.received + self.recovered == out
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """Observations counted by upper bound; ``counts`` has one entry more than ``bounds``, for the rest."""
+
+    bounds: tuple[float, ...]
+    counts: tuple[int, ...]
+    total: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class FeedSnapshot:
+    """What the feed thread lets others see; it makes a new one at the end of a turn and never changes one.
+
+    ``beat`` is the monotonic second of the turn. Labelled counters are mappings from the label values.
+    """
+
+    beat: float = 0.0
+    accounts: Accounts = Accounts()
+    links: tuple[LinkState, ...] = ()
+    symbols: tuple[SymbolState, ...] = ()
+    frames: Mapping[str, int] = field(default_factory=dict)  # kind
+    requests: Mapping[tuple[str, str], int] = field(default_factory=dict)  # kind, result
+    sessions: Mapping[str, int] = field(default_factory=dict)  # outcome
+    disconnects: Mapping[str, int] = field(default_factory=dict)  # reason
+    places: Mapping[str, int] = field(default_factory=dict)  # where ticks in flight are: handed_over, queue
+    queue_bytes: int = 0
+    last_tick_us: int = 0
+    clock_skew_s: float = 0.0
+    feed_latency: Histogram = Histogram((), (0,))
+    delivery_latency: Histogram = Histogram((), (0,))
+    kafka_trouble: str = ""  # why nothing can be delivered at the moment; empty while all is well
+    kafka_trouble_since: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class ControlSnapshot:
+    """What the control thread lets others see; made anew at the end of a turn."""
+
+    beat: float = 0.0
+    member: bool = False  # the group has answered our join at least once, and has not lost us since
+    owned: tuple[int, ...] = ()
+    caught_up: tuple[int, ...] = ()  # owned partitions that were read to their end
+    records: Mapping[str, int] = field(default_factory=dict)  # result: used, tombstone, invalid
+    lag: int = 0  # records not yet read, over all owned partitions
+    old_records: int = 0  # symbols that run on an older record than their newest one
+    trouble: str = ""  # why Kafka cannot be reached; empty while all is well
+    trouble_since: float = 0.0

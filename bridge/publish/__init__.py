@@ -1,0 +1,1 @@
+"""Records reach Kafka, or are accounted for."""

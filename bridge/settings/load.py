@@ -1,0 +1,160 @@
+"""Reading the settings, and saying in one line each what is wrong with them.
+
+Order: given in code (the demo, tests), environment, ``.env``, then the YAML file. Read once, frozen, passed by
+constructor.
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+import pydantic_settings
+import yaml
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
+
+from bridge.errors import SettingsError
+from bridge.settings.groups import (
+    PREFIX,
+    BackpressureSettings,
+    DedupeSettings,
+    GroupSettings,
+    HttpSettings,
+    KafkaSettings,
+    LogSettings,
+    ReconcileSettings,
+    ShutdownSettings,
+    TicksSettings,
+    TopicSettings,
+    UpstreamSettings,
+)
+
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+    from pydantic_core import ErrorDetails
+
+_config_file: ContextVar[Path | None] = ContextVar("config_file", default=None)
+
+
+class Settings(BaseSettings):
+    """Everything a process is told, read once at its start."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_nested_delimiter="__",
+        env_file=".env",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,
+    )
+
+    name: str = Field(
+        "tickbridge", pattern=r"^[A-Za-z0-9._-]{1,100}$", description="the deployment's name: letters, digits, . _ -"
+    )
+    upstream: UpstreamSettings = Field(default_factory=UpstreamSettings)
+    kafka: KafkaSettings = Field(default_factory=dict, validate_default=True)
+    topics: TopicSettings = Field(default_factory=TopicSettings)
+    group: GroupSettings = Field(default_factory=GroupSettings)
+    backpressure: BackpressureSettings = Field(default_factory=BackpressureSettings)
+    reconcile: ReconcileSettings = Field(default_factory=ReconcileSettings)
+    ticks: TicksSettings = Field(default_factory=TicksSettings)
+    dedupe: DedupeSettings = Field(default_factory=DedupeSettings)
+    http: HttpSettings = Field(default_factory=HttpSettings)
+    log: LogSettings = Field(default_factory=LogSettings)
+    shutdown: ShutdownSettings = Field(default_factory=ShutdownSettings)
+
+    @property
+    def group_id(self) -> str:
+        """Give the consumer group: its own setting, else the deployment's name."""
+        return self.group.id or self.name
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003  the hook's own signature
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Order the sources: given in code (the demo, tests), environment, ``.env``, then the YAML file."""
+        return (
+            init_settings,
+            env_settings,
+            dotenv_settings,
+            YamlConfigSettingsSource(settings_cls, _config_file.get()),
+        )
+
+
+def load(config: Path | None = None, **given: Any) -> Settings:
+    """Read the settings from ``given``, the environment, ``.env`` and the YAML file ``config``, in this order.
+
+    Raises:
+        SettingsError: with one line for each setting that cannot be used; no line holds a secret.
+    """
+    if config is not None:
+        _check_yaml(config)
+    token = _config_file.set(config)
+    try:
+        return Settings(**given)
+    except pydantic_settings.SettingsError as error:
+        group = str(error).partition('"')[2].partition('"')[0].upper()
+        raise SettingsError(f"{PREFIX}{group}: is a group of settings; set {PREFIX}{group}__… one by one") from None
+    except ValidationError as error:
+        raise SettingsError(*(_line(e) for e in error.errors())) from None
+    finally:
+        _config_file.reset(token)
+
+
+def _check_yaml(config: Path) -> None:
+    """Refuse a configuration file that cannot be read or names no setting of ours."""
+    try:
+        content = yaml.safe_load(config.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"--config {config}: {error.strerror}; give a readable YAML file") from None
+    except yaml.YAMLError as error:
+        where = getattr(error, "problem_mark", None)
+        at = f" (line {where.line + 1})" if where else ""
+        raise SettingsError(f"--config {config}: is not valid YAML{at}; mend the file") from None
+    if content is not None and not isinstance(content, dict):
+        raise SettingsError(
+            f"--config {config}: must hold a mapping of settings, as in `kafka: {{bootstrap_servers: …}}`"
+        )
+    for key in content or {}:
+        if key not in Settings.model_fields:
+            known = ", ".join(Settings.model_fields)
+            raise SettingsError(f"--config {config}: no setting is called {key!r}; there are {known}")
+
+
+def _line(error: ErrorDetails) -> str:
+    """Say one thing that is wrong: the setting, its value unless it may be secret, and the remedy."""
+    loc = [str(part) for part in error["loc"]]
+    name = PREFIX + "__".join(loc[:2]).upper()
+    field = _field_at(loc)
+    if error["type"] == "missing":
+        return f"{name} is not set; set it to {field.description if field else 'a value'}"
+    if error["type"] == "extra_forbidden":
+        group = Settings.model_fields[loc[0]].annotation
+        known = ", ".join(n.upper() for n in getattr(group, "model_fields", {}))
+        return f"{name} is no setting; {loc[0].upper()}__… has {known}"
+    value = "" if field is None or _may_be_secret(loc, field, error["input"]) else f"={error['input']!s}"[:200]
+    message = error["msg"].removeprefix("Value error, ")
+    remedy = field.description if field else "another value"
+    return f"{name}{value}: {message[:1].lower()}{message[1:]}; set it to {remedy}"
+
+
+def _field_at(loc: list[str]) -> FieldInfo | None:
+    group = Settings.model_fields.get(loc[0])
+    if group is None or len(loc) == 1:
+        return group
+    fields: dict[str, FieldInfo] = getattr(group.annotation, "model_fields", {})
+    return fields.get(loc[1])
+
+
+def _may_be_secret(loc: list[str], field: FieldInfo, value: object) -> bool:
+    if loc[-1] == "url":
+        return any(mark in str(value) for mark in "@?")
+    return SecretStr in (field.annotation, *get_args(field.annotation)) or "extra" in loc

@@ -1,0 +1,1 @@
+"""Bytes become records: checked, freed of repeats, and written in our format."""

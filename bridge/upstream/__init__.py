@@ -1,0 +1,1 @@
+"""The connections to the venue: bytes in, requests out, and what is subscribed on each."""

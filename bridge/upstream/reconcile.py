@@ -1,0 +1,218 @@
+"""What to ask the venue for next, so that what it sends becomes what is desired.
+
+Level, not edge: the plan is a function of the newest desired set and of what the venue is known to hold, never of the
+order of events. The venue replaces the whole list with each request and answers for the list as a whole, which shapes
+everything here:
+
+- A request never asks for less than what is accepted and still desired.
+- The first request of a connection holds only *proven* codes (accepted before) where there are any; then come the new.
+- A refused request is narrowed down by halving its new codes; the proven ones are in every trial. What a refusal does
+  to the list in force is unknown, so after two in a row the proven codes are restated alone.
+- A code found bad waits out a long back-off before it is tried again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from bridge.model import Desired, Limits, State
+from bridge.upstream.admission import Admission, Checks, Verdict, admit
+from bridge.upstream.dialects import Ask, Dialect, Remedy
+
+#: Seconds until a refused code is tried again; doubles with each refusal, up to the longest.
+REJECT_WAIT_S = 3600.0
+REJECT_WAIT_MAX_S = 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The next request, and how many new codes are in it."""
+
+    ask: Ask
+    fresh: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A code that the venue refused: with which ``ret``, until when it waits, how often it was refused."""
+
+    ret: int
+    until: float
+    times: int
+
+
+class Reconciler:
+    """Follows one control partition through all its connections; times are monotonic seconds."""
+
+    def __init__(self, dialect: Dialect, market: str | None, limits: Limits) -> None:
+        self._dialect = dialect
+        self._market = market
+        self._limits = limits
+        self._desired: Desired | None = None
+        self._admission = Admission()
+        self._proven: dict[str, str] = {}  # code accepted before -> the symbol it was accepted for
+        self._rejected: dict[str, Rejection] = {}  # of desired codes only; kept past its time, to count
+        self._barred: frozenset[str] = frozenset()  # refused codes whose time is not over
+        self._groups: list[tuple[str, ...]] = []  # new codes still to be tried apart
+        self._held: frozenset[str] | None = frozenset()  # what the venue holds; None while that is unknown
+        self._opening = True  # nothing was accepted on this connection yet
+        self._answered = False
+        self._refusals = 0  # in a row
+        self._plan: Plan | None = None  # as of the last look; asked for at every turn of the loop
+        self._dirty = True
+        self._retry_at = float("inf")  # when the next refused code may be tried again
+        self._cap = limits.max_symbols
+        self._cap_refused: int | None = None  # the smallest size the venue found too large
+
+    @property
+    def admission(self) -> Admission:
+        """The codes that may be asked for, and why the others may not."""
+        return self._admission
+
+    @property
+    def accepted(self) -> frozenset[str]:
+        """The codes that the venue is known to hold on this connection."""
+        return self._held or frozenset()
+
+    @property
+    def settled(self) -> bool:
+        """Tell whether a request was ever answered, or nothing is to be asked for."""
+        return self._desired is not None and (self._answered or not self._target_codes())
+
+    def want(self, desired: Desired, now: float) -> None:
+        """Take the newest desired set."""
+        self._desired = desired
+        self._admit(now)
+
+    def opened(self) -> None:
+        """Start anew on a fresh connection: it holds nothing."""
+        self._dirty = True
+        self._held = frozenset()
+        self._opening = True
+        self._refusals = 0
+        self._groups.clear()
+
+    def plan(self, now: float) -> Plan | None:
+        """Say what to send next; None while there is nothing to say."""
+        if now >= self._retry_at:
+            self._admit(now)
+        if self._dirty:
+            self._dirty = False
+            self._plan = self._make_plan()
+        return self._plan
+
+    @property
+    def retry_at(self) -> float:
+        """The moment at which a refused code is due again; infinity while there is none."""
+        return self._retry_at
+
+    def accept(self, plan: Plan, now: float) -> None:
+        """Take the venue's consent to ``plan``."""
+        self._dirty = True
+        symbols = self._admission.symbols
+        self._held = frozenset(plan.ask.codes)
+        self._proven.update({code: symbols.get(code, self._proven.get(code, code)) for code in plan.ask.codes})
+        self._groups = [rest for group in self._groups if (rest := tuple(c for c in group if c not in self._held))]
+        self._opening = False
+        self._answered = True
+        self._refusals = 0
+        if self._cap_refused is not None and len(self._held) >= self._cap and self._cap_refused - self._cap > 1:
+            self._cap = (self._cap + self._cap_refused) // 2
+            self._admit(now)
+
+    def refuse(self, plan: Plan, ret: int, now: float) -> Remedy:
+        """Take the venue's refusal of ``plan``; the remedies that are not ours to apply are the caller's."""
+        remedy = self._dialect.remedy(ret)
+        self._answered = self._dirty = True
+        if remedy in (Remedy.NARROW, Remedy.SHRINK):
+            self._refusals += 1
+            self._held = None
+            if remedy is Remedy.SHRINK:
+                self._shrink(len(plan.ask.codes), len(plan.ask.codes) - len(plan.fresh), now)
+            else:
+                self._narrow(plan, ret, now)
+        return remedy
+
+    def states(self, connected: bool) -> Iterable[tuple[str, str, State, Verdict | None]]:
+        """Give each symbol's code and state as far as it is known here; an accepted one is ``waiting``."""
+        if self._desired is None:
+            return
+        owners = self._admission.symbols
+        for symbol in self._desired.wanted:
+            code = self._admission.codes.get(symbol, "")
+            verdict = self._admission.refused.get(symbol)
+            if verdict is None and code in self._barred and owners.get(code) == symbol:
+                verdict = Verdict(State.REJECTED, f"venue_{self._rejected[code].ret}", "the venue refuses this code")
+            if verdict is not None:
+                yield symbol, code, verdict.state, verdict
+            elif not connected:
+                yield symbol, code, State.OFFLINE, None
+            else:
+                yield symbol, code, State.WAITING if code in self.accepted else State.PENDING, None
+
+    def _make_plan(self) -> Plan | None:
+        if self._desired is None:
+            return None
+        proven, fresh = self._split()
+        if self._refusals >= 2 and proven:
+            return Plan(Ask("subscribe", proven))
+        group = () if self._opening and proven else self._group(fresh)
+        target = proven + group
+        if self._held is not None and frozenset(target) == self._held:
+            return None
+        asks = self._dialect.asks(self._held or ("unknown",), target)
+        return Plan(asks[0], group) if asks else None
+
+    def _admit(self, now: float) -> None:
+        if self._desired is None:
+            return
+        self._dirty = True
+        self._barred = frozenset(code for code, r in self._rejected.items() if r.until > now)
+        check = Checks(self._dialect, self._market, cap=min(self._cap, self._limits.max_symbols))
+        self._admission = admit(self._desired, check, incumbents=self._proven, barred=self._barred)
+        # A code that nobody wants any more is no incumbent and earns no trust for later.
+        self._proven = {code: s for code, s in self._proven.items() if self._admission.symbols.get(code) == s}
+        wanted = frozenset(self._admission.codes.values())
+        self._rejected = {code: r for code, r in self._rejected.items() if code in wanted}
+        self._barred &= wanted
+        self._retry_at = min((self._rejected[code].until for code in self._barred), default=float("inf"))
+
+    def _target_codes(self) -> tuple[str, ...]:
+        return tuple(code for code in self._admission.symbols if code not in self._barred)
+
+    def _split(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Part the codes to ask for into proven and new ones."""
+        codes = self._target_codes()
+        proven = tuple(code for code in codes if code in self._proven)
+        return proven, tuple(code for code in codes if code not in self._proven)
+
+    def _group(self, fresh: tuple[str, ...]) -> tuple[str, ...]:
+        """Choose which of the new codes go into the next request: all, or the next suspects."""
+        wanted = frozenset(fresh)
+        self._groups = [rest for group in self._groups if (rest := tuple(c for c in group if c in wanted))]
+        return self._groups[0] if self._groups else fresh
+
+    def _narrow(self, plan: Plan, ret: int, now: float) -> None:
+        suspects = plan.fresh
+        if not suspects:  # a code that was good before is bad now, and nothing says which
+            suspects = plan.ask.codes
+            self._proven.clear()
+        if self._groups and self._groups[0] == suspects:
+            self._groups.pop(0)
+        if len(suspects) == 1:
+            before = self._rejected.get(suspects[0])
+            times = before.times + 1 if before else 1
+            wait = min(REJECT_WAIT_S * 2 ** (times - 1), REJECT_WAIT_MAX_S)
+            self._rejected[suspects[0]] = Rejection(ret, now + wait, times)
+            self._admit(now)
+            return
+        middle = len(suspects) // 2
+        self._groups[:0] = [suspects[:middle], suspects[middle:]]
+
+    def _shrink(self, size: int, proven: int, now: float) -> None:
+        """Halve the distance between what is known to fit and what does not."""
+        self._cap_refused = min(size, self._cap_refused or size)
+        self._cap = max(1, (proven + self._cap_refused) // 2)
+        self._groups.clear()
+        self._admit(now)

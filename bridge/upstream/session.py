@@ -1,0 +1,278 @@
+"""One upstream connection from open to close: bytes and moments in, messages to send and facts out.
+
+Pure: the loop that owns the socket calls ``receive`` with what it read, ``fault`` for whether the connection is still
+worth keeping, then ``due`` for what to send now, and ``next_due`` for how long it may sleep. ``TRANSITIONS`` is all
+that moves the phase; a pair that is not in it is a bug in the bridge and says so.
+
+At most one subscribe or cancel request is under way; an answer that does not say what it answers belongs to the oldest
+message that waits for one.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import Enum, auto
+
+from bridge.errors import LocalProtocolError
+from bridge.model import Limits, WireTick
+from bridge.upstream.dialects import Answer, Dialect, Remedy
+from bridge.upstream.frames import FrameReader
+from bridge.upstream.pacing import Pacing
+from bridge.upstream.reconcile import Plan, Reconciler
+
+
+class Phase(Enum):
+    """Where a session stands."""
+
+    OPEN = auto()  # no subscribe request under way
+    ASKING = auto()  # one is
+    CLOSED = auto()
+
+
+class Event(Enum):
+    """What moves it."""
+
+    ASKED = auto()
+    ACCEPTED = auto()
+    REFUSED = auto()
+    UNANSWERED = auto()
+    ENDED = auto()
+
+
+TRANSITIONS: dict[tuple[Phase, Event], Phase] = {
+    (Phase.OPEN, Event.ASKED): Phase.ASKING,
+    (Phase.ASKING, Event.ACCEPTED): Phase.OPEN,
+    (Phase.ASKING, Event.REFUSED): Phase.OPEN,
+    (Phase.ASKING, Event.UNANSWERED): Phase.OPEN,
+    (Phase.OPEN, Event.ENDED): Phase.CLOSED,
+    (Phase.ASKING, Event.ENDED): Phase.CLOSED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Why a connection must end; ``kind`` is a metric label, ``code`` the close code to send if one fits."""
+
+    kind: str
+    detail: str
+    code: int | None = None
+    token: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something worth one line in the log: a constant event and its fields."""
+
+    event: str
+    level: str = "info"
+    fields: dict[str, object] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Received:
+    """What one read brought: ticks in order, how many tick pushes were unusable, pongs to send, things to log."""
+
+    ticks: Sequence[WireTick] = ()
+    bad_ticks: int = 0
+    pongs: list[bytes] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counters of the upstream room, over all sessions; keys are metric labels."""
+
+    frames: Counter[str] = field(default_factory=Counter)
+    requests: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    seq_id: int
+    at: float
+    plan: Plan | None  # None for a heartbeat
+
+    @property
+    def kind(self) -> str:
+        return "heartbeat" if self.plan is None else self.plan.ask.kind
+
+
+class Session:
+    """One connection's side of the protocol; ``number`` is the session of the contract's tick record."""
+
+    def __init__(
+        self, number: int, dialect: Dialect, limits: Limits, reconciler: Reconciler, pacing: Pacing, *,
+        tally: Tally, max_message: int, now: float,
+    ) -> None:  # fmt: skip
+        self.number = number
+        self._dialect = dialect
+        self._limits = limits
+        self._reconciler = reconciler
+        self._pacing = pacing
+        self._tally = tally
+        self._frames = FrameReader(max_message)
+        self._phase = Phase.OPEN
+        self._waiting: list[_Sent] = []  # requests and heartbeats without an answer, oldest first
+        self._seq_id = 0
+        self._unanswered = 0  # subscribe requests in a row that timed out
+        self._last_frame = now
+        self._fault: Fault | None = None
+        self.useful = False  # the venue has granted us something, so this connection is no failed attempt
+        reconciler.opened()
+
+    @property
+    def phase(self) -> Phase:
+        """Where the session stands."""
+        return self._phase
+
+    def receive(self, data: bytes, now: float) -> Received:
+        """Take bytes as they were read; the caller publishes the ticks, sends the pongs and writes the notes."""
+        inbound = self._frames.feed(data)
+        received = Received(pongs=inbound.pings)
+        frames = self._tally.frames
+        if inbound.texts:
+            decoded = self._dialect.decode(inbound.texts)
+            received.ticks, received.bad_ticks = decoded.ticks, decoded.bad_ticks
+            frames["tick"] += len(decoded.ticks) + decoded.bad_ticks
+            frames.update(decoded.others)
+            for answer in decoded.answers:
+                self._answer(answer, now, received.notes)
+            for kind, count in decoded.others.items():
+                if kind != "depth":
+                    received.notes.append(Note(f"frame_{kind}", "warning", {"count": count}))
+        if inbound.texts or inbound.pings or inbound.pongs or inbound.binaries or inbound.oversized:
+            self._last_frame = now
+        for kind, count in _other_frames(inbound.pings, inbound.pongs, inbound.binaries, inbound.oversized):
+            frames[kind] += count
+            if kind in ("binary", "oversized"):
+                received.notes.append(Note(f"frame_{kind}", "warning", {"count": count}))
+        if inbound.error is not None:
+            frames["protocol_error"] += 1
+            self._fault = Fault("protocol", inbound.error.reason, inbound.error.code)
+        elif inbound.closed is not None:
+            frames["close"] += 1
+            code, reason = inbound.closed
+            self._fault = Fault("closed_by_venue", f"close code {code} {reason}".strip(), 1000)
+        return received
+
+    def due(self, now: float, wall: float) -> list[str]:
+        """Give the messages to send now; the caller must send them all, at once."""
+        self._expire(now)
+        if self._phase is Phase.CLOSED or self._fault is not None:
+            return []
+        plan = self._reconciler.plan(now) if self._phase is Phase.OPEN else None
+        if plan is not None and self._pacing.request_at(now, wall) <= now:
+            self._move(Event.ASKED)
+            self._pacing.sent(now)
+            return [self._dialect.encode(plan.ask, *self._register(now, plan))]
+        if self._pacing.next_heartbeat(now) <= now:
+            self._pacing.sent(now, heartbeat=True)
+            return [self._dialect.heartbeat(*self._register(now, None))]
+        return []
+
+    def next_due(self, now: float, wall: float) -> float:
+        """Give the moment at which ``due`` or ``fault`` will have something to say if nothing is received."""
+        moments = [self._pacing.next_heartbeat(now), self._last_frame + self._limits.silence_s]
+        if self._phase is Phase.ASKING:
+            moments += [sent.at + self._limits.ack_timeout_s for sent in self._waiting if sent.plan]
+        elif self._reconciler.plan(now) is not None:
+            moments.append(self._pacing.request_at(now, wall))
+        else:
+            moments.append(self._reconciler.retry_at)
+        return min(moments)
+
+    def fault(self, now: float) -> Fault | None:
+        """Say why the connection must end; None while it is good."""
+        if self._fault is None and now - self._last_frame >= self._limits.silence_s:
+            self._fault = Fault("silence", f"no frame for {self._limits.silence_s:g} s")
+        unanswered = sum(sent.plan is None for sent in self._waiting)
+        if self._fault is None and unanswered >= 2 and self._pacing.next_heartbeat(now) <= now:
+            self._fault = Fault("heartbeat", "two heartbeats were not answered")
+        return self._fault
+
+    def ended(self) -> None:
+        """Note that the connection is gone."""
+        self._move(Event.ENDED)
+
+    def _register(self, now: float, plan: Plan | None) -> tuple[int, str]:
+        self._seq_id += 1
+        sent = _Sent(self._seq_id, now, plan)
+        self._waiting.append(sent)
+        self._tally.requests[sent.kind, "sent"] += 1
+        return self._seq_id, f"{self.number}-{self._seq_id}"
+
+    def _expire(self, now: float) -> None:
+        """Give up on a request that was not answered in time: once it is asked again, then the connection ends."""
+        for sent in self._waiting:
+            if sent.plan is not None and now - sent.at >= self._limits.ack_timeout_s:
+                self._waiting.remove(sent)
+                self._tally.requests[sent.kind, "unanswered"] += 1
+                self._move(Event.UNANSWERED)
+                self._unanswered += 1
+                if self._unanswered >= 2:
+                    self._fault = Fault("unanswered", "a subscribe request was not answered, twice in a row")
+                return
+
+    def _answer(self, answer: Answer, now: float, notes: list[Note]) -> None:
+        sent = self._match(answer)
+        self._tally.frames["heartbeat" if answer.kind == "heartbeat" else "answer"] += 1
+        if sent is None:
+            self._tally.requests["unknown", "late"] += 1
+            fields: dict[str, object] = {"seq_id": answer.seq_id, "ret": answer.ret}
+            notes.append(Note("answer_without_request", "warning", fields))
+            return
+        self._waiting.remove(sent)
+        accepted = answer.ret == 200
+        self.useful |= accepted
+        self._tally.requests[sent.kind, "accepted" if accepted else "refused"] += 1
+        if sent.plan is None:
+            # What the venue answered late or never before this one is behind us: only a row without an answer counts.
+            self._waiting = [other for other in self._waiting if other.plan or other.seq_id > sent.seq_id]
+            if not accepted:
+                self._refused(None, answer, now, notes)
+            return
+        self._unanswered = 0
+        self._move(Event.ACCEPTED if accepted else Event.REFUSED)
+        if accepted:
+            self._pacing.eased()
+            self._reconciler.accept(sent.plan, now)
+            fields = {"kind": sent.kind, "codes": len(sent.plan.ask.codes), "new": len(sent.plan.fresh)}
+            notes.append(Note("request_accepted", "info", fields))
+        else:
+            self._refused(sent.plan, answer, now, notes)
+
+    def _match(self, answer: Answer) -> _Sent | None:
+        """Find what is answered: by number, or by order where an answer carries none (protocol sheet 2.1)."""
+        if answer.seq_id == 0 and answer.kind == "error":
+            return self._waiting[0] if self._waiting else None
+        return next((sent for sent in self._waiting if sent.seq_id == answer.seq_id), None)
+
+    def _refused(self, plan: Plan | None, answer: Answer, now: float, notes: list[Note]) -> None:
+        remedy = self._dialect.remedy(answer.ret)
+        if plan is not None:
+            self._reconciler.refuse(plan, answer.ret, now)
+        if remedy is Remedy.SLOW:
+            self._pacing.slow_down(now)
+        elif remedy is Remedy.TOKEN:
+            self._fault = Fault(
+                "token", f"the venue answers {answer.ret}: it does not accept the token", 1000, token=True
+            )
+        elif remedy is Remedy.BUG:
+            self._pacing.hold(now + self._limits.reconnect_max_s)
+        fields: dict[str, object] = {"ret": answer.ret, "says": answer.message[:200], "remedy": remedy.value}
+        if plan is not None:
+            fields |= {"codes": len(plan.ask.codes), "new": len(plan.fresh)}
+        notes.append(Note("request_refused", "error" if remedy is Remedy.BUG else "warning", fields))
+
+    def _move(self, event: Event) -> None:
+        try:
+            self._phase = TRANSITIONS[self._phase, event]
+        except KeyError:
+            raise LocalProtocolError(f"session: {event.name} cannot happen in phase {self._phase.name}") from None
+
+
+def _other_frames(pings: list[bytes], pongs: int, binaries: int, oversized: int) -> list[tuple[str, int]]:
+    counts = (("ping", len(pings)), ("pong", pongs), ("binary", binaries), ("oversized", oversized))
+    return [(kind, count) for kind, count in counts if count]

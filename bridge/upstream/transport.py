@@ -1,0 +1,159 @@
+"""The one door to websocket-client: it makes the connection, TLS, proxies and all writes.
+
+Reads bypass it: its socket is read in bulk, without blocking, and the bytes go to ``frames``. Nothing of the library's
+types or exceptions leaves this file, and no text that could hold the address, and with it the token, ever does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import websocket
+
+from bridge.errors import TokenRefused, UpstreamUnavailable
+
+#: One read takes at most this much, so that one turn of the loop is bounded.
+READ_MAX = 256 * 1024
+#: Seconds that one write may take; a peer that does not read for so long is gone.
+WRITE_TIMEOUT_S = 5.0
+
+_TLS_RECORD = 16 * 1024
+
+
+class Transport:
+    """One open connection; every method raises UpstreamUnavailable when it is gone."""
+
+    def __init__(self, connection: websocket.WebSocket) -> None:
+        self._connection = connection
+        sock = connection.sock
+        if sock is None:
+            raise UpstreamUnavailable("network", "the connection closed while it opened")
+        self._sock: socket.socket = sock
+        self._tls = isinstance(sock, ssl.SSLSocket)
+        self._sock.setblocking(False)
+        self.ended = False
+
+    def fileno(self) -> int:
+        """Give the descriptor to select on."""
+        return self._sock.fileno()
+
+    def pending(self) -> bool:
+        """Tell whether TLS holds decrypted bytes that select cannot see."""
+        return self._tls and not self.ended and self._sock.pending() > 0  # type: ignore[attr-defined]
+
+    def read(self) -> bytes:
+        """Read what is there, up to READ_MAX; sets ``ended`` when the peer has finished."""
+        parts: list[bytes] = []
+        size = 0
+        while size < READ_MAX:
+            try:
+                data = self._sock.recv(_TLS_RECORD if self._tls else READ_MAX)
+            except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                break
+            except OSError as error:
+                if not parts:
+                    raise UpstreamUnavailable("network", _why(error)) from None
+                break
+            if not data:
+                self.ended = True
+                break
+            parts.append(data)
+            size += len(data)
+            if not self._tls:
+                break
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def send(self, text: str) -> None:
+        """Send a text message."""
+        self._write(lambda: self._connection.send(text))
+
+    def pong(self, payload: bytes) -> None:
+        """Answer a ping."""
+        self._write(lambda: self._connection.pong(payload))
+
+    def close_frame(self, code: int) -> None:
+        """Send a close frame; the peer's comes as a read."""
+        self._write(lambda: self._connection.send_close(code))
+
+    def close(self) -> None:
+        """Drop the connection; never fails."""
+        self.ended = True
+        with contextlib.suppress(OSError):
+            self._sock.close()
+
+    def abort(self) -> None:
+        """Drop the connection without the farewell, so that the peer sees at once that it is gone."""
+        with contextlib.suppress(OSError):
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.close()
+
+    def _write(self, write: Callable[[], object]) -> None:
+        try:
+            self._sock.settimeout(WRITE_TIMEOUT_S)
+            write()
+        except (OSError, websocket.WebSocketException) as error:
+            raise UpstreamUnavailable("write", _why(error)) from None
+        finally:
+            with contextlib.suppress(OSError):
+                self._sock.setblocking(False)
+
+
+def connect(address: str, *, timeout_s: float, ca_file: Path | None = None) -> Transport:
+    """Open a connection; ``address`` holds the token, so it goes into no message.
+
+    Raises:
+        TokenRefused: the venue answers the upgrade with 401 or 403.
+        UpstreamUnavailable: anything else.
+    """
+    connection = websocket.WebSocket(
+        sslopt={
+            "cert_reqs": ssl.CERT_REQUIRED,
+            "check_hostname": True,
+            **({"ca_certs": str(ca_file)} if ca_file else {}),
+        },
+        skip_utf8_validation=True,
+    )
+    try:
+        connection.connect(address, timeout=timeout_s, suppress_origin=True)  # type: ignore[no-untyped-call]
+        return Transport(connection)
+    except websocket.WebSocketBadStatusException as error:
+        raise _refused(error.status_code) from None
+    except (OSError, websocket.WebSocketException, ValueError) as error:
+        raise UpstreamUnavailable(_kind(error), _why(error)) from None
+
+
+def _refused(status: int | None) -> UpstreamUnavailable:
+    """Name the venue's answer to the upgrade (protocol sheet 6, HTTP status)."""
+    if status in (401, 403):
+        return TokenRefused("token", f"the venue answers the upgrade with {status}: it does not accept the token")
+    if status == 429:
+        return UpstreamUnavailable("too_many_connections", "the venue answers 429: the token has a connection already")
+    return UpstreamUnavailable("refused", f"the venue answers the upgrade with {status}")
+
+
+_KINDS: tuple[tuple[type[Exception], str], ...] = (
+    (ssl.SSLError, "tls"),
+    (socket.gaierror, "dns"),
+    (websocket.WebSocketAddressException, "dns"),
+    (websocket.WebSocketProxyException, "proxy"),
+    (websocket.WebSocketTimeoutException, "timeout"),
+    (TimeoutError, "timeout"),
+)
+
+
+def _kind(error: Exception) -> str:
+    return next((kind for type_, kind in _KINDS if isinstance(error, type_)), "network")
+
+
+def _why(error: Exception) -> str:
+    """Describe an error without its text where that could hold the address."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"the venue's certificate cannot be trusted: {error.verify_message}"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return type(error).__name__
