@@ -44,7 +44,8 @@ class Feed:
         self._latency = Meter()
         self._skew_s = 0.0
         self._last_tick_us = 0
-        self.beat = time.monotonic()  # read by others: whether the loop turns
+        self.beat = time.monotonic()
+        self._shown = FeedSnapshot(beat=self.beat)
 
     def run(self) -> None:
         """Turn until a Stop has been carried out."""
@@ -163,18 +164,18 @@ class Feed:
 
     # What others see
 
-    def look(self, timeout_s: float = 1.0) -> FeedSnapshot:
-        """Give a snapshot as of now, on any thread; an old and mostly empty one if the loop does not turn."""
+    def look(self, timeout_s: float = 0.8) -> FeedSnapshot:
+        """Give a snapshot as of now, on any thread; the last one there was if the loop does not turn."""
         look = Look()
         self._mailbox.put(look)
         look.done.wait(timeout_s)
-        return look.snapshot or FeedSnapshot(beat=self.beat)
+        return look.snapshot or self._shown
 
     def _show(self) -> None:
         if self._looks:
-            snapshot = self.snapshot()
+            self._shown = self.snapshot()
             for look in self._looks:
-                look.snapshot = snapshot
+                look.snapshot = self._shown
                 look.done.set()
             self._looks.clear()
 

@@ -86,7 +86,7 @@ class Link:
         self._closing_until = 0.0
         self._discard = False
         self._since_us = 0
-        self._down_since: float | None = now
+        self._down_since: float | None = None
         self._reason = "starting"
         self._detail = ""
         self._caught_up = False

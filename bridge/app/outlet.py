@@ -21,7 +21,7 @@ RETRY_S = 1.0
 class Outlet:
     """Takes records and is answerable for each of them until Kafka has it."""
 
-    def __init__(self, settings: Settings, log: Log) -> None:
+    def __init__(self, settings: Settings, log: Log, logger: logging.Logger) -> None:
         pressure = settings.backpressure
         self.ledger = Ledger()
         self.latency = Meter()
@@ -33,7 +33,7 @@ class Outlet:
             settings.kafka,
             settings.topics.ticks,
             most=pressure.handed_over_max,
-            logger=logging.getLogger("kafka.producer"),
+            logger=logger,
             on_latency=self.latency.observe,
             on_trouble=self._note_trouble,
         )
@@ -72,8 +72,8 @@ class Outlet:
         path, publisher = self._path, self._publisher
         before = publisher.published
         publisher.poll()
-        if publisher.published > before:
-            self.trouble = ""
+        if publisher.published > before or not self.waiting:
+            self.trouble = ""  # Kafka takes records, or there is none that it does not take
         if publisher.holding:
             # Nothing newer may overtake what failed, and Kafka gets a moment to recover.
             path.held = True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import threading
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, cast
 
@@ -22,7 +22,7 @@ from bridge.simulator.rubbish import catalogue
 from bridge.simulator.switches import parse_assignments, table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from bridge.simulator.config import PlanName
 
@@ -151,15 +151,13 @@ def record(control_port: ControlPortOption = PORT + 1, output: OutputOption = "t
 
 
 def _run(config: SimulatorConfig, control_port: int, token: str) -> None:
-    stopping = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stopping.set())
     simulator = Simulator(config)
     try:
         control = ControlPort(simulator, control_port)
     except OSError as exc:
         _fail(f"control port {control_port} cannot be had ({exc.strerror}): choose another with --control-port")
     with control, ExitStack() as stack:
+        stopping = stack.enter_context(_stopped_by_signals())
         try:
             stack.enter_context(simulator)
         except OSError as exc:
@@ -169,6 +167,18 @@ def _run(config: SimulatorConfig, control_port: int, token: str) -> None:
         typer.echo(f"control  http://127.0.0.1:{control.port}  (tickbridge simulate set, send, record)")
         _watch(simulator, stopping)
     typer.echo(simulator.record.summary())
+
+
+@contextmanager
+def _stopped_by_signals() -> Iterator[threading.Event]:
+    stopping = threading.Event()
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, lambda *_: stopping.set()) for number in numbers]
+    try:
+        yield stopping
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
 
 
 def _watch(simulator: Simulator, stopping: threading.Event) -> None:
@@ -215,5 +225,5 @@ def _shown(value: object) -> str:
 
 
 def _fail(text: str) -> NoReturn:
-    typer.echo(f"Error: {text}", err=True)
+    typer.echo(f"error: {text}", err=True)
     raise typer.Exit(2)

@@ -59,7 +59,7 @@ class Fold:
     """The state of one control partition; a new one is in its first reading."""
 
     def __init__(self, partition: int) -> None:
-        self._partition = partition
+        self.partition = partition
         self._in_force = _Book()
         self._staged: _Book | None = _Book()
         self._desired = Desired(partition)
@@ -122,7 +122,7 @@ class Fold:
     def desired(self) -> Desired:
         """Give what is desired: the same object until something changes, and never one that changes later."""
         if self._changed:
-            self._desired = Desired(self._partition, MappingProxyType(dict(self._in_force.wanted)), self._arrived)
+            self._desired = Desired(self.partition, MappingProxyType(dict(self._in_force.wanted)), self._arrived)
             self._changed = False
         return self._desired
 

@@ -129,11 +129,11 @@ def spelling_problem(text: str) -> str | None:
     if not text:
         return "is empty; write the symbol, as in AAPL.US or NASDAQ:AAPL"
     if len(text) > MAX_SPELLING:
-        return f"has {len(text)} characters; {MAX_SPELLING} may be"
+        return f"{_shown(text)} has {len(text)} characters; {MAX_SPELLING} may be"
     if any(char.isspace() for char in text):
         return f"{text!a} holds white space; write it without"
     if not _SPELLING.fullmatch(text):
-        return f"{text!a} is no symbol; use letters, digits and . _ - = ^ / with at most one colon inside"
+        return f"{text!a} cannot be; use letters, digits and . _ - = ^ / with at most one colon inside"
     if not any(char.isalnum() for char in text):
         return f"{text!a} has no letter and no digit"
     return None

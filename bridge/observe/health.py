@@ -104,6 +104,8 @@ def _link_fault(link: LinkState | None, now: float, grace_s: float) -> str:
     if link is None:
         return "no connection yet"
     because = f" ({link.reason})" if link.reason else ""
+    if link.reason == "token":  # no grace: waiting will not mend it
+        return "the venue does not accept the token"
     if not link.settled:
         return f"the first request is not answered yet{because}"
     if link.connected:

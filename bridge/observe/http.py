@@ -33,7 +33,7 @@ CONNECTION_MAX_S = 10.0
 REQUEST_MAX_BYTES = 16 * 1024
 
 #: Seconds and bytes that a refused client may go on sending before we hang up.
-_LINGER_S = 0.5
+_LINGER_S = 1.0
 _LINGER_BYTES = 64 * 1024
 #: Seconds between two looks at stopping and at connections that last too long.
 _TURN_S = 0.1
@@ -67,7 +67,7 @@ Respond = Callable[[str, str], Response]
 class Log(Protocol):
     """Where an error that nobody foresaw is written."""
 
-    def exception(self, event: str, /, **fields: Any) -> Any: ...
+    def exception(self, event: str, **fields: Any) -> Any: ...
 
 
 def plain(status: HTTPStatus, headers: Mapping[str, str] | None = None) -> Response:

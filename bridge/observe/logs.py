@@ -107,23 +107,24 @@ class Limiter:
 class Log(Protocol):
     """What is used of a structlog logger."""
 
-    def debug(self, event: str, /, **fields: Any) -> Any: ...
-    def info(self, event: str, /, **fields: Any) -> Any: ...
-    def warning(self, event: str, /, **fields: Any) -> Any: ...
-    def error(self, event: str, /, **fields: Any) -> Any: ...
+    def debug(self, event: str, **fields: Any) -> Any: ...
+    def info(self, event: str, **fields: Any) -> Any: ...
+    def warning(self, event: str, **fields: Any) -> Any: ...
+    def error(self, event: str, **fields: Any) -> Any: ...
 
 
 class Limited:
     """A logger for events that may repeat: each is written at once, then at most once in ``per_s`` seconds.
 
     The next line of an event that was left out says how often, in its field ``left_out``. Events are kept apart by
-    their word and level. Not to be shared between threads.
+    their word and level. Threads may share it.
     """
 
     def __init__(self, log: Log, per_s: float, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._log = log
         self._clock = clock
         self._limiter = Limiter(per_s)
+        self._lock = threading.Lock()
 
     def debug(self, event: str, /, **fields: Any) -> None:
         """Write a line of this level, or count it."""
@@ -142,7 +143,8 @@ class Limited:
         self._write(self._log.error, event, fields)
 
     def _write(self, write: Callable[..., Any], event: str, fields: dict[str, Any]) -> None:
-        left_out = self._limiter.admit((write.__name__, event), self._clock())
+        with self._lock:
+            left_out = self._limiter.admit((write.__name__, event), self._clock())
         if left_out is not None:
             write(event, **fields, **({"left_out": left_out} if left_out else {}))
 

@@ -4,7 +4,8 @@ Nothing here is counted while ticks flow. A scrape takes the feed's newest snaps
 terms of guarantee 7 are those of one instant and add up exactly. Label values that are known are listed here, so that
 every series exists before the first event; a value that is not listed still appears once it is counted.
 
-Seconds and bytes; no symbol is ever a label.
+Seconds and bytes; no symbol is ever a label. Series whose cause cannot occur (nothing spills, no removal is held, no
+gap is written) stand at 0, so that alerts on them are valid from the first day.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ class Metrics:
         """Write all series in the format that the ``Accept`` header asks for; give them with their content type."""
         try:
             encode, content_type = choose_encoder(" ".join(accept.split()))
-        except ValueError:  # a version that is no number
+        except (TypeError, ValueError):  # a version that is no number
             encode, content_type = choose_encoder("")
         return encode(self.registry), content_type
 

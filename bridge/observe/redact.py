@@ -7,6 +7,7 @@ whether it is known or not.
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import threading
@@ -72,7 +73,9 @@ def _spellings(char: str) -> str:
     """Write a pattern for one character of a secret: itself, escaped, or percent-encoded (RFC 3986, section 2.1)."""
     if char.isascii() and char.isalnum():
         return char
-    encoded = "".join(rf"%(?:25)*{byte:02x}" for byte in char.encode("utf-8", "surrogatepass"))
-    escaped = "" if char.isascii() else rf"|\\+u{ord(char):04x}" if ord(char) <= 0xFFFF else rf"|\\+U{ord(char):08x}"
-    plus = r"|\+" if char == " " else ""
-    return rf"(?:\\*{re.escape(char)}|(?i:{encoded}{escaped}){plus})"
+    data = char.encode("utf-8", "surrogatepass")
+    percent = "".join(f"%(?:25)*{byte:02x}" for byte in data)
+    quoted = (json.dumps(char)[1:-1], ascii(char)[1:-1], repr(data)[2:-1])  # as in JSON, in a str, in bytes
+    escaped = {re.sub(r"\\+", r"\\\\+", form) for form in quoted if form.startswith("\\")}
+    plain = {rf"\\*{re.escape(char)}", *((r"\+",) if char == " " else ())}
+    return f"(?i:{'|'.join({percent} | plain | escaped)})"

@@ -1,14 +1,21 @@
 """The one door to the Kafka producer: idempotent, acks=all, never gives up on a record by itself.
 
 Each record's fate comes back through one shared callback while the owner's thread is in ``poll``. What finally fails
-comes back to the owner, in order, to be put at the head of the path again, unless Kafka can never take it (too large):
-that is ``undeliverable``. How much waits is bounded by the path's marks; how long is not bounded at all.
+comes back to the owner, in order, to be put at the head of the path again. How much waits is bounded by the path's
+marks; how long is not bounded at all.
+
+Nothing newer may overtake what failed, so a refused batch ends its producer (librdkafka's gap-less guarantee), and so
+does any other error that librdkafka calls fatal. The next producer begins when the last answer is in.
+
+Kafka refuses a batch as a whole. When it is refused for good (too large, above all), the next producer makes smaller
+batches; only a record that is refused alone is ``undeliverable``.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
@@ -21,6 +28,7 @@ _FIXED: dict[str, str | int | float | bool] = {
     "enable.idempotence": True,
     "message.timeout.ms": 0,
     "partitioner": "murmur2_random",
+    "enable.gapless.guarantee": True,
 }
 #: What may be changed with KAFKA__EXTRA.
 _DEFAULTS: dict[str, str | int | float | bool] = {
@@ -36,8 +44,13 @@ _DEFAULTS: dict[str, str | int | float | bool] = {
 #: One delivery in 64 is timed, and the last of a row.
 SAMPLE = 63
 
-#: A record that Kafka refuses with one of these it will refuse for ever.
+#: What Kafka refuses with one of these it will refuse for ever.
 _NEVER = (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_MSG, KafkaError.INVALID_RECORD)
+
+#: How batches shrink while they are refused: at last to one record each.
+_BATCHES: tuple[dict[str, int], ...] = ({}, {"batch.size": 65_536}, {"batch.size": 4_096}, {"batch.num.messages": 1})
+
+Client = Callable[[dict[str, Any]], Producer]
 
 
 class Publisher:
@@ -49,14 +62,20 @@ class Publisher:
 
     def __init__(
         self, kafka: KafkaSettings, topic: str, *, most: int, logger: logging.Logger,
-        on_latency: Callable[[float], None], on_trouble: Callable[[str], None],
+        on_latency: Callable[[float], None], on_trouble: Callable[[str], None], client: Client = Producer,
     ) -> None:  # fmt: skip
         self._topic = topic
         self._on_latency = on_latency
         self._on_trouble = on_trouble
+        self._client = client
         # Room for what the path hands over, and as much again for what failed and is still to be told.
-        config = {**_DEFAULTS, **kafka.as_librdkafka(), **_FIXED, "queue.buffering.max.messages": most * 2}
-        self._producer = Producer({**config, "error_cb": self._error, "logger": logger})
+        room = {"queue.buffering.max.messages": most * 2}
+        callbacks = {"error_cb": self._error, "logger": logger}
+        self._config: dict[str, Any] = {**_DEFAULTS, **kafka.as_librdkafka(), **_FIXED, **room, **callbacks}
+        self._batches = 0  # index into _BATCHES
+        self._refused = False  # a batch of more than one record was, for ever
+        self._ended = False  # the producer takes nothing more; answers are still to come
+        self._producer = client(self._config)
         self.handed_over = 0
         self.published = 0
         self.undeliverable = 0
@@ -64,27 +83,40 @@ class Publisher:
 
     def hand_over(self, records: Sequence[Record]) -> Sequence[Record]:
         """Give records to the producer, in order; return those it has not taken, for the head of the path."""
+        if self._ended:
+            return records
         produce, topic, delivered = self._producer.produce, self._topic, self._delivered
         taken = 0
-        skipped = 0
         try:
             for key, value, timestamp in records:
                 produce(topic, value, key, -1, None, delivered, timestamp)
                 taken += 1
         except BufferError:
             pass
-        except KafkaException as error:
-            if error.args[0].code() in _NEVER:
-                skipped = 1
-            else:
-                self._on_trouble(_text(error.args[0]))
+        except KafkaException as exception:
+            self.handed_over += taken
+            return self._not_taken(exception.args[0], records[taken:])
         self.handed_over += taken
-        self.undeliverable += skipped
-        return records[taken + skipped :]
+        return records[taken:]
+
+    def _not_taken(self, error: KafkaError, records: Sequence[Record]) -> Sequence[Record]:
+        """Go on after the first of ``records``, which the producer does not take."""
+        if error.code() in _NEVER:
+            self.undeliverable += 1
+            return self.hand_over(records[1:])
+        self._note(error)
+        return records
 
     def poll(self, timeout_s: float = 0) -> None:
         """Take Kafka's answers; every callback runs in here."""
-        self._producer.poll(timeout_s)
+        try:
+            self._producer.poll(timeout_s)
+        except KafkaException as exception:  # how confluent-kafka tells of a fatal error
+            self._note(exception.args[0])
+        if self._ended:
+            self._producer.purge(in_flight=False, blocking=False)
+            if not self.handed_over:
+                self._begin_anew()
 
     def take_returned(self) -> list[Record]:
         """Give the records that finally failed, in order, once nothing later is still under way."""
@@ -104,15 +136,26 @@ class Publisher:
             self.published += 1
             if not self.published & SAMPLE or not self.handed_over:
                 self._on_latency(message.latency() or 0.0)
-        elif error.code() in _NEVER:
-            self.undeliverable += 1
-        else:
-            self._on_trouble(_text(error))
-            self._returned.append((message.key() or b"", message.value() or b"", message.timestamp()[1]))
+            return
+        if error.code() in _NEVER:
+            if self._batches == len(_BATCHES) - 1:
+                self.undeliverable += 1
+                return
+            self._refused = True
+        self._returned.append((message.key() or b"", message.value() or b"", message.timestamp()[1]))
+        self._note(error)
 
     def _error(self, error: KafkaError) -> None:
-        self._on_trouble(_text(error))
+        self._note(error)
 
+    def _note(self, error: KafkaError) -> None:
+        """Say what the trouble is; purging is none, it is our own doing."""
+        if error.fatal():
+            self._ended = True
+        if error.code() != KafkaError._PURGE_QUEUE:  # noqa: SLF001  librdkafka's own name for it
+            self._on_trouble(f"{error.name()}: {error.str()}")
 
-def _text(error: KafkaError) -> str:
-    return f"{error.name()}: {error.str()}"
+    def _begin_anew(self) -> None:
+        self._batches += self._refused
+        self._producer = self._client({**self._config, **_BATCHES[self._batches]})
+        self._refused = self._ended = False

@@ -59,7 +59,9 @@ class _Group(BaseModel):
 class UpstreamSettings(_Group):
     """The venue: where it is, who we are, and how fast we may talk."""
 
-    url: str | None = Field(None, description="a ws:// or wss:// address; left out, the market picks the venue's own")
+    url: str | None = Field(
+        None, repr=False, description="a ws:// or wss:// address; left out, the market picks the venue's own"
+    )
     market: Literal["stock", "other"] = Field(
         "stock", description="stock (US, HK, CN) or other (forex, crypto, commodities): the venue's two endpoints"
     )
@@ -154,7 +156,7 @@ class KafkaSettings(_Group):
     ssl_key_location: Path | None = Field(None, description="a PEM file with our private key")
     ssl_key_password: SecretStr | None = Field(None, description="the password of the private key")
     extra: Annotated[dict[str, str | int | float | bool], NoDecode] = Field(
-        default_factory=dict, description='more librdkafka properties as JSON, as in {"linger.ms": 20}'
+        default_factory=dict, repr=False, description='more librdkafka properties as JSON, as in {"linger.ms": 20}'
     )
 
     @field_validator("extra", mode="before")

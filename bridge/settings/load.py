@@ -89,20 +89,26 @@ class Settings(BaseSettings):
         )
 
 
+def use_config(file: Path | None) -> None:
+    """Let every later ``load`` in this context read ``file``, unless it is given another."""
+    _config_file.set(file)
+
+
 def load(config: Path | None = None, **given: Any) -> Settings:
     """Read the settings from ``given``, the environment, ``.env`` and the YAML file ``config``, in this order.
 
     Raises:
         SettingsError: with one line for each setting that cannot be used; no line holds a secret.
     """
-    if config is not None:
-        _check_yaml(config)
-    token = _config_file.set(config)
+    file = config or _config_file.get()
+    if file is not None:
+        _check_yaml(file)
+    token = _config_file.set(file)
     try:
         return Settings(**given)
     except pydantic_settings.SettingsError as error:
         group = str(error).partition('"')[2].partition('"')[0].upper()
-        raise SettingsError(f"{PREFIX}{group}: is a group of settings; set {PREFIX}{group}__… one by one") from None
+        raise SettingsError(_not_a_group(PREFIX + group)) from None
     except ValidationError as error:
         raise SettingsError(*(_line(e) for e in error.errors())) from None
     finally:
@@ -134,6 +140,8 @@ def _line(error: ErrorDetails) -> str:
     loc = [str(part) for part in error["loc"]]
     name = PREFIX + "__".join(loc[:2]).upper()
     field = _field_at(loc)
+    if len(loc) == 1 and loc[0] != "name":
+        return _not_a_group(name)
     if error["type"] == "missing":
         return f"{name} is not set; set it to {field.description if field else 'a value'}"
     if error["type"] == "extra_forbidden":
@@ -144,6 +152,11 @@ def _line(error: ErrorDetails) -> str:
     message = error["msg"].removeprefix("Value error, ")
     remedy = field.description if field else "another value"
     return f"{name}{value}: {message[:1].lower()}{message[1:]}; set it to {remedy}"
+
+
+def _not_a_group(name: str) -> str:
+    """Say so without the value: who gave a group as one text may have given a secret."""
+    return f"{name}: is a group of settings; set {name}__… one by one"
 
 
 def _field_at(loc: list[str]) -> FieldInfo | None:

@@ -94,7 +94,7 @@ class Connection(asyncio.Protocol):
         """Begin."""
         self._transport = cast("asyncio.Transport", transport)
         # Whatever the kernel does not take at once asks for a pause: more would only be copied about.
-        self._transport.set_write_buffer_limits(high=0)
+        self._transport.set_write_buffer_limits(high=1, low=0)
         self._upstairs.connected(self)
 
     def data_received(self, data: bytes) -> None:

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from websockets.exceptions import ProtocolError
+from websockets.frames import Close, Frame, Opcode
+
 from bridge.simulator import rubbish
 from bridge.simulator.facts import Sent
+from bridge.simulator.protocol import Tick
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from bridge.simulator.connection import Connection, HangUp
-    from bridge.simulator.protocol import Tick
     from bridge.simulator.record import Record
     from bridge.simulator.server import Server
     from bridge.simulator.switches import Switches
@@ -30,6 +33,10 @@ ACTS = {
     "raw:HEX": "bytes as they are, past the WebSocket layer",
     "tick:CODE[:FIELD=VALUE,...]": "one tick now, fields overridden (price, volume, seq, tick_time, ...)",
 }
+
+
+#: The fields of a tick that are whole numbers.
+_WHOLE = frozenset({"seq", "tick_time", "trade_direction"})
 
 
 class Faults:
@@ -55,7 +62,14 @@ class Faults:
         self._hang_up("cut", connection)
 
     def close(self, code: int = 1000, reason: str = "", connection: int | None = None) -> None:
-        """End connections with a close frame."""
+        """End connections with a close frame.
+
+        Raises ValueError when a close frame cannot carry the code or the reason (RFC 6455 section 7.4).
+        """
+        try:
+            Frame(Opcode.CLOSE, Close(code, reason).serialize()).check()
+        except ProtocolError as exc:
+            raise ValueError(f"a close frame cannot carry code {code} with {reason!r}: {exc}") from exc
         self._hang_up("close", connection, code, reason)
 
     def answer_next(self, ret: int, *, uncorrelated: bool = False) -> None:
@@ -76,7 +90,12 @@ class Faults:
         self._each(connection, lambda one: self._send_bytes(one, "raw", [data]))
 
     def tick(self, code: str, **changes: object) -> Tick:
-        """Let one tick of a code happen now; `changes` override its fields. Return it as it was sent."""
+        """Let one tick of a code happen now; `changes` override its fields. Return it as it was sent.
+
+        Raises ValueError when a tick has no such field, or in flood mode.
+        """
+        if not changes.keys() <= set(Tick._fields):
+            raise ValueError(f"a tick has the fields {', '.join(Tick._fields)}; asked for {', '.join(changes)}")
         made: list[Tick] = []
         self._call(lambda: made.append(self._server.tick(code, changes)))
         return made[0]
@@ -94,16 +113,16 @@ class Faults:
                 self.reset()
             case ("close", _):
                 code, _, reason = rest.partition(":")
-                self.close(int(code or 1000), reason)
+                self.close(_number(code or "1000", act), reason)
             case ("answer", _):
-                self.answer_next(int(rest))
+                self.answer_next(_number(rest, act))
             case ("rubbish", _):
                 self.send_rubbish(rest)
             case ("raw", _):
                 self.send_raw(bytes.fromhex(rest))
             case ("tick", _) if rest:
                 code, _, fields = rest.partition(":")
-                self.tick(code, **_fields(fields))
+                self.tick(code, **_fields(fields, act))
             case _:
                 raise ValueError(f"there is no act {act!r}; the acts are {', '.join(ACTS)}")
 
@@ -133,7 +152,12 @@ class Faults:
                 connection.write(data)
 
 
-def _fields(text: str) -> dict[str, object]:
+def _fields(text: str, act: str) -> dict[str, object]:
     pairs = [pair.partition("=")[::2] for pair in text.split(",") if pair]
-    numbers = {"seq", "tick_time", "trade_direction"}
-    return {name: int(value) if name in numbers else value for name, value in pairs}
+    return {name: _number(value, act) if name in _WHOLE else value for name, value in pairs}
+
+
+def _number(text: str, act: str) -> int:
+    if not text.isdecimal():
+        raise ValueError(f"{text!r} in {act!r} is not a whole number")
+    return int(text)

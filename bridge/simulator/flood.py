@@ -17,13 +17,13 @@ from bisect import bisect_right
 from typing import TYPE_CHECKING
 
 from bridge.simulator.market import Walk
-from bridge.simulator.protocol import PLAIN, encode_tick, text_frame
+from bridge.simulator.protocol import PLAIN, Style, encode_tick, text_frame
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from bridge.simulator.connection import Connection
-    from bridge.simulator.protocol import Style, Tick
+    from bridge.simulator.protocol import Tick
     from bridge.simulator.record import Record
     from bridge.simulator.switches import Switches
 
@@ -34,6 +34,8 @@ FIRST_CYCLE = 10**8
 PIECE = 256 * 1024
 #: Writes in a row before other business of the loop has its turn.
 BURST = 8
+#: Seconds between two turns of a paced flood.
+PACED_TURN_S = 0.005
 
 # Digits in the template that no real frame contains at these places: they are replaced before anything is sent.
 _CYCLE_MARK = "@" * 9
@@ -46,7 +48,7 @@ class FloodStream:
     def __init__(self, codes: tuple[str, ...], seed: int, first_cycle: int, style: Style = PLAIN) -> None:
         """Build the template; `first_cycle` continues an earlier stream's `next_cycle`."""
         self.codes = codes
-        self.next_cycle = self._first_cycle = first_cycle
+        self.next_cycle = first_cycle
         self.sent = 0
         self.ending = False
         self._index = {code: number for number, code in enumerate(codes)}
@@ -77,11 +79,6 @@ class FloodStream:
         """Return how many frames of a code were taken."""
         rounds, rest = divmod(self.sent, len(self.codes))
         return rounds + (self._index[code] < rest) if code in self._index else 0
-
-    def last_seq(self, code: str) -> int:
-        """Return the `seq` of the last frame of a code that was taken; 0 before the first."""
-        sent = self.sent_of(code)
-        return self._first_cycle * ROUNDS + sent - 1 if sent else 0
 
     def _make_ready(self, tick_time: int) -> None:
         timed = self._template.replace(_TIME_MARK.encode(), b"%013d" % tick_time)
@@ -120,6 +117,7 @@ class FloodFeed:
         self._clock = clock
         self._seed = seed
         self._left = total
+        self._connections: set[Connection] = set()
         self._streams: dict[Connection, FloodStream] = {}
         self._turns: dict[Connection, asyncio.Handle] = {}
         #: When pacing began on a connection, and the ticks written since.
@@ -129,7 +127,7 @@ class FloodFeed:
     def reschedule(self) -> None:
         """Begin, or adapt to changed switches."""
         self._paced.clear()
-        for connection in self._streams:
+        for connection in self._connections:
             self.writable(connection)
 
     def stop(self) -> None:
@@ -140,11 +138,10 @@ class FloodFeed:
 
     def listen(self, connections: Iterable[Connection]) -> None:
         """Follow changed lists and connections."""
-        present = {connection for connection in connections if connection.session is not None}
-        for gone in self._streams.keys() - present:
+        self._connections = set(connections)
+        for gone in self._streams.keys() - self._connections:
             self._next_cycle = max(self._next_cycle, self._streams.pop(gone).next_cycle)
-            self._turns.pop(gone, asyncio.Handle(_nothing, (), asyncio.get_running_loop())).cancel()
-        for connection in present:
+        for connection in self._connections:
             stream = self._streams.get(connection)
             if stream is not None:
                 stream.ending = stream.codes != _codes(connection)
@@ -163,15 +160,17 @@ class FloodFeed:
         self._turns.pop(connection, None)
         if self._switches.mute or self._switches.half_open:
             return
+        most = None
         for _ in range(BURST):
             if connection.paused or not connection.is_open or not (stream := self._stream(connection)):
                 return
-            most = self._allowed(connection)
+            # Asked once per turn, and not before there is a stream: making one takes time that is not to be made up.
+            most = self._allowed(connection) if most is None else most
             if most <= 0:
-                later = asyncio.get_running_loop().call_later(0.005, self._take_turn, connection)
+                later = asyncio.get_running_loop().call_later(PACED_TURN_S, self._take_turn, connection)
                 self._turns[connection] = later
                 return
-            self._write(connection, stream, most)
+            most -= self._write(connection, stream, most)
         self.writable(connection)
 
     def _stream(self, connection: Connection) -> FloodStream | None:
@@ -179,7 +178,7 @@ class FloodFeed:
             return None
         stream, codes = self._streams.get(connection), _codes(connection)
         if stream is None and codes:
-            stream = FloodStream(codes, self._seed, self._next_cycle)
+            stream = FloodStream(codes, self._seed, self._next_cycle, Style.of(self._switches))
             self._streams[connection] = stream
             self._record.flooding(stream)
         return stream
@@ -193,12 +192,12 @@ class FloodFeed:
         began, written = self._paced.setdefault(connection, (now, 0))
         return min(most, int((now - began) * rate) - written)
 
-    def _write(self, connection: Connection, stream: FloodStream, most: int) -> None:
+    def _write(self, connection: Connection, stream: FloodStream, most: int) -> int:
         piece, count = stream.take(most, int(self._clock() * 1000))
         if not count:
             self._next_cycle = max(self._next_cycle, stream.next_cycle)
             del self._streams[connection]
-            return
+            return 0
         if self._left is not None:
             self._left -= count
         if connection in self._paced:
@@ -208,11 +207,8 @@ class FloodFeed:
         assert session is not None  # noqa: S101 (for the type checker: only sessions have streams)
         self._record.flooded(session.id, count)
         connection.write(piece)
+        return count
 
 
 def _codes(connection: Connection) -> tuple[str, ...]:
     return connection.session.ticks if connection.session is not None else ()
-
-
-def _nothing() -> None:
-    """Stand in for a turn that was not planned."""

@@ -130,8 +130,8 @@ class Record:
             chosen = [connection] if connection is not None else sorted(self._sent)
             return [seq for one in chosen if one in self._sent for seq in self._sent[one].seqs.get(code, ())]
 
-    def wait_for(self, condition: Callable[[Record], T], timeout: float = 5.0, what: str = "") -> T:
-        """Block until `condition(record)` is true and return its value.
+    def wait_for(self, condition: Callable[[Record], T | None], timeout: float = 5.0, what: str = "") -> T:
+        """Block until `condition(record)` is true and return its value; it may look, but not act.
 
         Raises TimeoutError after `timeout` seconds, saying what was awaited and what was seen instead.
         """

@@ -6,7 +6,6 @@ All of it runs in one thread; `simulator` holds that thread and speaks to it fro
 from __future__ import annotations
 
 import asyncio
-import ssl
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ from bridge.simulator.connection import Connection
 from bridge.simulator.facts import RefusedUpgrade
 from bridge.simulator.feed import Feed
 from bridge.simulator.flood import FloodFeed
+from bridge.simulator.listener import Listener
 from bridge.simulator.market import Market
 from bridge.simulator.venue import Venue
 
@@ -48,7 +48,7 @@ class Server:
         self._limits = config.limits()
         self._tcp: set[Connection] = set()
         self._heartbeats: dict[Connection, asyncio.TimerHandle] = {}
-        self._listener: asyncio.Server | None = None
+        self._listener: Listener | None = None
         self._no_more: asyncio.Event
         self.clock = unix_clock()
         self.venue = Venue(config, switches)
@@ -67,19 +67,15 @@ class Server:
         Raises OSError when the port cannot be had.
         """
         self._no_more = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        self._listener = await loop.create_server(
-            lambda: Connection(self), self._config.host, port, ssl=self._tls(), backlog=128
-        )
+        self._listener = Listener(self._config, port, lambda: Connection(self))
         self.feed.reschedule()
-        bound: int = self._listener.sockets[0].getsockname()[1]
-        return bound
+        return self._listener.port
 
     async def close(self) -> None:
         """Stop accepting, close every connection and wait for the sockets to be gone."""
         self.feed.stop()
         if self._listener is not None:
-            self._listener.close()
+            await self._listener.close()
         for connection in list(self._tcp):
             connection.freeze(False)
             if connection.session is not None and connection.is_open:
@@ -209,13 +205,6 @@ class Server:
             self._expect_heartbeat(connection)
         else:
             connection.hang_up(self._switches.hangup, "no heartbeat")
-
-    def _tls(self) -> ssl.SSLContext | None:
-        if self._config.cert is None or self._config.key is None:
-            return None
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(self._config.cert, self._config.key)
-        return context
 
 
 def _session(connection: Connection) -> Session:

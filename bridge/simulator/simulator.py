@@ -118,7 +118,7 @@ class Simulator:
         """How many ticks were written to sockets, duplicates included."""
         return self.record.sent_total
 
-    def wait_for(self, condition: Callable[[Record], T], timeout: float = 5.0, what: str = "") -> T:
+    def wait_for(self, condition: Callable[[Record], T | None], timeout: float = 5.0, what: str = "") -> T:
         """Block until `condition(record)` is true and return its value; TimeoutError after `timeout` seconds."""
         return self.record.wait_for(condition, timeout, what)
 

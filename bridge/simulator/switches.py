@@ -86,7 +86,8 @@ class Switches:
     heartbeat_mute: Annotated[bool, Meta(description="heartbeats are not answered")] = False
     half_open: Annotated[bool, Meta(description="nothing is sent or read, sockets stay open")] = False
     refuse_upgrades: Annotated[
-        int, Meta(ge=0, le=599, description="HTTP status for every upgrade, as 401, 429 or 503; 0 = off")
+        Literal[0, 400, 401, 403, 404, 429, 500, 502, 503, 504],
+        Meta(description="HTTP status for every upgrade; 0 = off"),
     ] = 0
     accept_then_close: Annotated[bool, Meta(description="upgrades are accepted, then hung up at once")] = False
     duplicates: Annotated[float, Meta(ge=0, le=1, description="share of ticks sent twice")] = 0.0
@@ -199,7 +200,7 @@ def _convert(name: str, value: object) -> object:
 def _takes(hint: object) -> str:
     kind, meta = get_args(hint)[:2]
     if get_origin(kind) is Literal:
-        return " | ".join(get_args(kind))
+        return " | ".join(map(str, get_args(kind)))
     if get_origin(kind) is frozenset:
         return "A,B,C"
     bounds = "" if meta.ge is None else f" >= {meta.ge}" if meta.le is None else f" {meta.ge}..{meta.le}"

@@ -34,18 +34,22 @@ class Window:
         """
         if seq > self._largest:
             self._largest = seq
-            self._below = 0
-            self._largest_below = -1
+            if self._below:
+                self._below = 0
+                self._largest_below = -1
         elif key in self._hashes:
             return True
         elif seq >= 0:
-            self._below += 1
-            self._largest_below = max(self._largest_below, seq)
-            if self._below >= SIZE:  # the window holds nothing else any more
-                self._largest = self._largest_below
-                self._below = 0
-                self._largest_below = -1
+            self._note_below(seq)
         at = self._at
         self._hashes[at] = key
-        self._at = (at + 1) & 63
+        self._at = (at + 1) & (SIZE - 1)
         return False
+
+    def _note_below(self, seq: int) -> None:
+        self._below += 1
+        self._largest_below = max(self._largest_below, seq)
+        if self._below >= SIZE:  # the window holds nothing else any more
+            self._largest = self._largest_below
+            self._below = 0
+            self._largest_below = -1

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal, InvalidOperation
 
 from bridge.model import Record, WireTick
 from bridge.ticks import encode
@@ -23,18 +22,17 @@ DAY_US = 86_400_000_000
 #: Times below are seconds, the others milliseconds (protocol sheet 5.2).
 SECONDS_BELOW = 100_000_000_000
 
-#: A decimal longer than this is rubbish, whatever it says.
+#: A number longer than this is rubbish, whatever it says.
 DIGITS_MAX = 64
 
-_DECIMAL = re.compile(r"-?[0-9]+(?:\.[0-9]+)?").fullmatch
-_NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,2})?").fullmatch
+_DECIMAL = re.compile(r"[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,2})?").fullmatch
 
 
 @dataclass(slots=True)
 class Batch:
     """The outcome for one read: records to publish, and counts of the ticks that are none.
 
-    ``newest_event_us`` is the venue's time of the newest tick, 0 where none has one.
+    ``newest_event_us`` is the venue's time of the last tick that has a usable one; 0 where none has.
     """
 
     records: list[Record] = field(default_factory=list)
@@ -54,109 +52,101 @@ class Normaliser:
         self._sides = {raw: f'","side":"{side}","seq":"' for raw, side in sides.items()}
         self._words = dict(sides)
         self._without_seq = without_seq
+        self._plain = encode.Plain()
 
     def batch(self, ticks: Sequence[WireTick], symbols: Symbols, recv_us: int, session: int) -> Batch:
         """Check and write ``ticks``, read at ``recv_us`` on connection ``session``."""
         done = Batch()
         append = done.records.append
-        routes, sides, plain = symbols.routes, self._sides, encode.PLAIN
-        recv_ms = recv_us // 1000
-        latest_us = recv_us + DAY_US
-        end = f',"ts_recv_us":{recv_us}}}'
+        routes, sides, plain, same_digits = symbols.routes, self._sides, self._plain, encode.SAME_DIGITS
+        recv_ms, latest_us = recv_us // 1000, recv_us + DAY_US
         last_time: int | str | None = None
-        event_us = 0
+        event_us, end = 0, ""
         for tick in ticks:
             route = routes.get(tick.code)
             if route is None:
                 done.filtered += 1
                 continue
-            price, volume, seq, time = tick.price, tick.volume, tick.seq, tick.time
-            if time != last_time or time is None:
-                last_time = time
-                event_us = _event_us(time)
-            if not (EARLIEST_US <= event_us <= latest_us):
-                last_time = None
-                self._careful(tick, route, symbols, (recv_us, session), done)
-                continue
+            price, volume, turnover, seq, time = tick.price, tick.volume, tick.turnover, tick.seq, tick.time
+            if time != last_time:
+                last_time, event_us = time, _event_us(time, latest_us)
+                end = f'","ts_event_us":{event_us},"ts_recv_us":{recv_us}}}'
+                done.newest_event_us = event_us or done.newest_event_us
             side = sides.get(tick.side)
-            if side is None or not plain(f"{price} {volume} {tick.turnover} {seq}") or not price.strip("0."):
-                self._careful(tick, route, symbols, (recv_us, session), done)
+            try:
+                usual = plain[f"{price} {volume} {turnover} {seq}".encode().translate(same_digits)]
+            except ValueError:  # half of a surrogate pair, or an integer that Python will not write out
+                usual = False
+            if not (usual and side and event_us and tick.open_24h is None) or (price < "1" and not price.strip("0.")):
+                self._careful(tick, route, symbols, (recv_us, session, event_us), done)
                 continue
-            number = int(seq)  # type: ignore[arg-type]  # PLAIN holds it to digits
-            if route.window.is_repeat(number, hash((number, event_us, price, volume))):
+            if route.window.is_repeat(int(seq), hash((seq, event_us, price, volume))):  # type: ignore[arg-type]  # plain
                 done.duplicate += 1
                 continue
             head = route.head if route.session == session else symbols.head(route, session)
-            value = (
-                f'{head},"price":"{price}","volume":"{volume}","turnover":"{tick.turnover}'
-                f'{side}{seq}","ts_event_us":{event_us}{end}'
-            )
+            value = f'{head}{price}","volume":"{volume}","turnover":"{turnover}{side}{seq}{end}'
             route.last_us = recv_us
             route.price = price
             append((route.key, value.encode(), recv_ms))
-        done.newest_event_us = event_us if done.records else 0
         return done
 
-    def _careful(self, tick: WireTick, route: Route, symbols: Symbols, when: tuple[int, int], done: Batch) -> None:
+    def _careful(self, tick: WireTick, route: Route, symbols: Symbols, when: tuple[int, int, int], done: Batch) -> None:
         """Do for an unusual tick what ``batch`` does for a plain one."""
-        recv_us, session = when
+        recv_us, session, event_us = when
         price = _decimal(tick.price)
-        event_us = _event_us(tick.time)
-        timely = tick.time is None or EARLIEST_US <= event_us <= recv_us + DAY_US
-        if price is None or price.startswith("-") or not price.strip("0.") or not timely:
+        untimely = tick.time is not None and not event_us
+        if price is None or not price.lstrip("0.")[:1].isdigit() or untimely:
             done.invalid += 1
             return
-        volume, seq = _decimal(tick.volume), _seq(tick.seq)
-        if self._is_repeat(route, seq, tick.time is not None, (event_us, price, volume)):
+        seq = _seq(tick.seq)
+        if self._is_repeat(tick, route, seq, event_us):
             done.duplicate += 1
             return
         fields: dict[str, str | int | None] = {
-            "price": price,
-            "volume": volume,
+            "volume": _decimal(tick.volume),
             "turnover": _decimal(tick.turnover),
             "open_24h": _decimal(tick.open_24h),
             "side": self._words.get(tick.side),
             "seq": seq,
-            "ts_event_us": event_us if tick.time is not None else None,
+            "ts_event_us": event_us or None,
             "ts_recv_us": recv_us,
         }
         known = {name: value for name, value in fields.items() if value is not None}
         head = route.head if route.session == session else symbols.head(route, session)
         route.last_us = recv_us
         route.price = price
-        done.records.append((route.key, encode.full(head, known), recv_us // 1000))
+        done.records.append((route.key, encode.full(head, price, known), recv_us // 1000))
 
-    def _is_repeat(self, route: Route, seq: str | None, timed: bool, look: tuple[int, str, str | None]) -> bool:
-        if seq is None and not (timed and self._without_seq):
+    def _is_repeat(self, tick: WireTick, route: Route, seq: str | None, event_us: int) -> bool:
+        look = (event_us, tick.price, tick.volume)
+        if seq is not None:
+            number = int(seq) if seq.isascii() and seq.isdigit() else -1
+            return route.window.is_repeat(number, hash((tick.seq, *look)))
+        if not (event_us and self._without_seq):
             return False
-        number = int(seq) if seq is not None and seq.isdecimal() else -1
-        event_us, price, volume = look
-        return route.window.is_repeat(number, hash((seq if number < 0 else number, event_us, price, volume)))
+        return route.window.is_repeat(-1, hash((tick.seq, *look, tick.turnover, tick.side)))
 
 
-def _event_us(time: int | str | None) -> int:
-    """Give the venue's time in microseconds, told from seconds or milliseconds by its size; 0 where it is no time."""
-    try:
-        value = int(time)  # type: ignore[arg-type]  # None is caught like any other rubbish
-    except (TypeError, ValueError):
-        return 0
-    return value * 1_000_000 if value < SECONDS_BELOW else value * 1000
+def _event_us(time: int | str | None, latest_us: int) -> int:
+    """Give the venue's time in microseconds, told from seconds or milliseconds by its size; 0 where it cannot be one."""
+    if isinstance(time, str):
+        value = int(time) if len(time) <= DIGITS_MAX and time.isascii() and time.isdigit() else 0
+    else:
+        value = time or 0
+    event_us = value * 1_000_000 if value < SECONDS_BELOW else value * 1000
+    return event_us if EARLIEST_US <= event_us <= latest_us else 0
 
 
 def _decimal(text: str | None) -> str | None:
-    """Give a decimal string as it stands, an exponent written out; None where it is no number."""
-    if text is None or len(text) > DIGITS_MAX:
-        return None
-    if _DECIMAL(text):
-        return text
-    if not _NUMBER(text):
-        return None
-    try:
-        return format(Decimal(text), "f")
-    except InvalidOperation:
-        return None
+    """Give a decimal as it stands; None where it is none, or below zero."""
+    return text if text is not None and len(text) <= DIGITS_MAX and _DECIMAL(text) else None
 
 
 def _seq(seq: int | str | None) -> str | None:
-    text = "" if seq is None else str(seq)
+    """Give a seq as text; None where there is none, or none that can be written."""
+    try:
+        text = "" if seq is None else str(seq)
+        text.encode()
+    except ValueError:
+        return None
     return text if 0 < len(text) <= DIGITS_MAX else None

@@ -5,6 +5,7 @@ busy venue sends, so inbound bytes are decoded here, in bulk. Bytes in, messages
 
 A message larger than the limit is skipped as it streams by, never stored: the connection stays. Anything that breaks
 the WebSocket protocol ends the reading with an error that carries the right close code; what came before it is kept.
+After an error or a close frame nothing more is read.
 """
 
 from __future__ import annotations
@@ -60,10 +61,13 @@ class FrameReader:
         self._opcode: Opcode | None = None  # of the fragmented message under way
         self._parts = bytearray()
         self._discard = False  # the fragmented message under way is oversized
+        self._over = False  # after a close frame or an error nothing means anything (RFC 6455 section 5.5.1)
 
     def feed(self, data: bytes) -> Inbound:
-        """Decode ``data`` after what is left of earlier bytes; after an error feed nothing more."""
+        """Decode ``data`` after what is left of earlier bytes."""
         got = Inbound()
+        if self._over:
+            return got
         if self._skip:
             passed = min(self._skip, len(data))
             self._skip -= passed
@@ -81,6 +85,7 @@ class FrameReader:
         else:
             self._rest += data[used:]
         self._check_utf8(got)
+        self._over = got.error is not None or got.closed is not None
         return got
 
     def _frames(self, data: bytes, got: Inbound) -> int:

@@ -37,14 +37,15 @@ class Pacing:
     def request_at(self, now: float, wall: float) -> float:
         """Give the first moment from ``now`` on at which a request may go, before or after the next heartbeat."""
         at = self._in_slot(max(now, self._free_at, self._hold_until), now, wall)
-        if at + self._gap <= self.heartbeat_at:
+        heartbeat = self.next_heartbeat(now)
+        if at + self._gap <= heartbeat or at >= heartbeat + self._gap:
             return at
         # The heartbeat goes first, early if that is what it takes not to miss the slot.
         early = at - self._gap
-        if self._partitions > 1 and self._free_at <= early and now <= early:
-            self.heartbeat_at = min(self.heartbeat_at, early)
+        if self._partitions > 1 and max(now, self._free_at) <= early:
+            self.heartbeat_at = early
             return at
-        return self._in_slot(max(self.heartbeat_at, self._free_at) + self._gap, now, wall)
+        return self._in_slot(heartbeat + self._gap, now, wall)
 
     def next_heartbeat(self, now: float) -> float:
         """Give the moment of the next heartbeat."""
@@ -59,7 +60,7 @@ class Pacing:
     def slow_down(self, now: float) -> None:
         """Note that the venue finds us too fast."""
         self._slowed = min(self._slowed + 1, SLOWEST)
-        self._hold_until = now + self._gap * 2**self._slowed
+        self.hold(now + self._gap * 2**self._slowed)
 
     def hold(self, until: float) -> None:
         """Send no request before ``until``."""

@@ -48,14 +48,14 @@ class Reconciler:
     def __init__(self, dialect: Dialect, market: str | None, limits: Limits) -> None:
         self._dialect = dialect
         self._market = market
-        self._limits = limits
         self._desired: Desired | None = None
         self._admission = Admission()
         self._proven: dict[str, str] = {}  # code accepted before -> the symbol it was accepted for
         self._rejected: dict[str, Rejection] = {}  # of desired codes only; kept past its time, to count
         self._barred: frozenset[str] = frozenset()  # refused codes whose time is not over
         self._groups: list[tuple[str, ...]] = []  # new codes still to be tried apart
-        self._held: frozenset[str] | None = frozenset()  # what the venue holds; None while that is unknown
+        self._held: frozenset[str] = frozenset()  # what the venue accepted last on this connection
+        self._sure = True  # that it still holds just that: no request since was refused or went unanswered
         self._opening = True  # nothing was accepted on this connection yet
         self._answered = False
         self._refusals = 0  # in a row
@@ -73,7 +73,7 @@ class Reconciler:
     @property
     def accepted(self) -> frozenset[str]:
         """The codes that the venue is known to hold on this connection."""
-        return self._held or frozenset()
+        return self._held if self._sure else frozenset()
 
     @property
     def settled(self) -> bool:
@@ -89,6 +89,7 @@ class Reconciler:
         """Start anew on a fresh connection: it holds nothing."""
         self._dirty = True
         self._held = frozenset()
+        self._sure = True
         self._opening = True
         self._refusals = 0
         self._groups.clear()
@@ -110,9 +111,9 @@ class Reconciler:
     def accept(self, plan: Plan, now: float) -> None:
         """Take the venue's consent to ``plan``."""
         self._dirty = True
-        symbols = self._admission.symbols
         self._held = frozenset(plan.ask.codes)
-        self._proven.update({code: symbols.get(code, self._proven.get(code, code)) for code in plan.ask.codes})
+        self._sure = True
+        self._prove()
         self._groups = [rest for group in self._groups if (rest := tuple(c for c in group if c not in self._held))]
         self._opening = False
         self._answered = True
@@ -124,15 +125,23 @@ class Reconciler:
     def refuse(self, plan: Plan, ret: int, now: float) -> Remedy:
         """Take the venue's refusal of ``plan``; the remedies that are not ours to apply are the caller's."""
         remedy = self._dialect.remedy(ret)
-        self._answered = self._dirty = True
-        if remedy in (Remedy.NARROW, Remedy.SHRINK):
+        self._answered = True
+        self.doubt()
+        smallest = {Remedy.NARROW: 1, Remedy.SHRINK: 2}.get(remedy, 0)
+        if len(plan.ask.codes) < smallest:
+            return Remedy.SLOW  # nothing is left to take away: only time can help
+        if remedy is Remedy.SHRINK:
             self._refusals += 1
-            self._held = None
-            if remedy is Remedy.SHRINK:
-                self._shrink(len(plan.ask.codes), len(plan.ask.codes) - len(plan.fresh), now)
-            else:
-                self._narrow(plan, ret, now)
+            self._shrink(plan, now)
+        elif remedy is Remedy.NARROW:
+            self._refusals += 1
+            self._narrow(plan, ret, now)
         return remedy
+
+    def doubt(self) -> None:
+        """Note that a request was not accepted: what the venue holds now is unknown until it accepts one."""
+        self._sure = False
+        self._dirty = True
 
     def states(self, connected: bool) -> Iterable[tuple[str, str, State, Verdict | None]]:
         """Give each symbol's code and state as far as it is known here; an accepted one is ``waiting``."""
@@ -159,9 +168,9 @@ class Reconciler:
             return Plan(Ask("subscribe", proven))
         group = () if self._opening and proven else self._group(fresh)
         target = proven + group
-        if self._held is not None and frozenset(target) == self._held:
+        if self._sure and frozenset(target) == self._held:
             return None
-        asks = self._dialect.asks(self._held or ("unknown",), target)
+        asks = self._dialect.asks(self._held if self._sure else self._held or ("unknown",), target)
         return Plan(asks[0], group) if asks else None
 
     def _admit(self, now: float) -> None:
@@ -169,14 +178,18 @@ class Reconciler:
             return
         self._dirty = True
         self._barred = frozenset(code for code, r in self._rejected.items() if r.until > now)
-        check = Checks(self._dialect, self._market, cap=min(self._cap, self._limits.max_symbols))
+        check = Checks(self._dialect, self._market, cap=self._cap)
         self._admission = admit(self._desired, check, incumbents=self._proven, barred=self._barred)
-        # A code that nobody wants any more is no incumbent and earns no trust for later.
-        self._proven = {code: s for code, s in self._proven.items() if self._admission.symbols.get(code) == s}
+        self._prove()
         wanted = frozenset(self._admission.codes.values())
         self._rejected = {code: r for code, r in self._rejected.items() if code in wanted}
         self._barred &= wanted
         self._retry_at = min((self._rejected[code].until for code in self._barred), default=float("inf"))
+
+    def _prove(self) -> None:
+        """Trust what was accepted, for whichever symbol wants it now; what nobody wants earns no trust for later."""
+        known = self._proven.keys() | self._held
+        self._proven = {code: symbol for code, symbol in self._admission.symbols.items() if code in known}
 
     def _target_codes(self) -> tuple[str, ...]:
         return tuple(code for code in self._admission.symbols if code not in self._barred)
@@ -198,6 +211,7 @@ class Reconciler:
         if not suspects:  # a code that was good before is bad now, and nothing says which
             suspects = plan.ask.codes
             self._proven.clear()
+            self._held = frozenset()
         if self._groups and self._groups[0] == suspects:
             self._groups.pop(0)
         if len(suspects) == 1:
@@ -210,9 +224,11 @@ class Reconciler:
         middle = len(suspects) // 2
         self._groups[:0] = [suspects[:middle], suspects[middle:]]
 
-    def _shrink(self, size: int, proven: int, now: float) -> None:
+    def _shrink(self, plan: Plan, now: float) -> None:
         """Halve the distance between what is known to fit and what does not."""
+        size = len(plan.ask.codes)
         self._cap_refused = min(size, self._cap_refused or size)
-        self._cap = max(1, (proven + self._cap_refused) // 2)
+        fits = size - len(plan.fresh) if plan.fresh else 0  # what fitted before and is refused now does not count
+        self._cap = (fits + self._cap_refused) // 2
         self._groups.clear()
         self._admit(now)

@@ -22,6 +22,9 @@ from bridge.upstream.frames import FrameReader
 from bridge.upstream.pacing import Pacing
 from bridge.upstream.reconcile import Plan, Reconciler
 
+#: Characters of a venue's message, or of a request it does not understand, that go into the log.
+TOLD = 500
+
 
 class Phase(Enum):
     """Where a session stands."""
@@ -93,6 +96,7 @@ class _Sent:
     seq_id: int
     at: float
     plan: Plan | None  # None for a heartbeat
+    text: str
 
     @property
     def kind(self) -> str:
@@ -150,58 +154,65 @@ class Session:
                 received.notes.append(Note(f"frame_{kind}", "warning", {"count": count}))
         if inbound.error is not None:
             frames["protocol_error"] += 1
-            self._fault = Fault("protocol", inbound.error.reason, inbound.error.code)
+            self._end(Fault("protocol", inbound.error.reason, inbound.error.code))
         elif inbound.closed is not None:
             frames["close"] += 1
             code, reason = inbound.closed
-            self._fault = Fault("closed_by_venue", f"close code {code} {reason}".strip(), 1000)
+            self._end(Fault("closed_by_venue", f"close code {code} {reason}".strip(), 1000))
         return received
 
     def due(self, now: float, wall: float) -> list[str]:
         """Give the messages to send now; the caller must send them all, at once."""
+        if self._phase is Phase.CLOSED:
+            return []
         self._expire(now)
-        if self._phase is Phase.CLOSED or self._fault is not None:
+        if self._fault is not None:
             return []
         plan = self._reconciler.plan(now) if self._phase is Phase.OPEN else None
         if plan is not None and self._pacing.request_at(now, wall) <= now:
             self._move(Event.ASKED)
-            self._pacing.sent(now)
-            return [self._dialect.encode(plan.ask, *self._register(now, plan))]
+            return [self._write(plan, now)]
         if self._pacing.next_heartbeat(now) <= now:
-            self._pacing.sent(now, heartbeat=True)
-            return [self._dialect.heartbeat(*self._register(now, None))]
+            return [self._write(None, now)]
         return []
 
     def next_due(self, now: float, wall: float) -> float:
         """Give the moment at which ``due`` or ``fault`` will have something to say if nothing is received."""
-        moments = [self._pacing.next_heartbeat(now), self._last_frame + self._limits.silence_s]
+        if self._fault is not None:
+            return now
+        moments = [self._last_frame + self._limits.silence_s]
         if self._phase is Phase.ASKING:
             moments += [sent.at + self._limits.ack_timeout_s for sent in self._waiting if sent.plan]
         elif self._reconciler.plan(now) is not None:
             moments.append(self._pacing.request_at(now, wall))
         else:
             moments.append(self._reconciler.retry_at)
-        return min(moments)
+        # Asked for last: a request in a time slot may have drawn the heartbeat forward.
+        return min(*moments, self._pacing.next_heartbeat(now))
 
     def fault(self, now: float) -> Fault | None:
         """Say why the connection must end; None while it is good."""
-        if self._fault is None and now - self._last_frame >= self._limits.silence_s:
-            self._fault = Fault("silence", f"no frame for {self._limits.silence_s:g} s")
+        if now - self._last_frame >= self._limits.silence_s:
+            self._end(Fault("silence", f"no frame for {self._limits.silence_s:g} s"))
         unanswered = sum(sent.plan is None for sent in self._waiting)
-        if self._fault is None and unanswered >= 2 and self._pacing.next_heartbeat(now) <= now:
-            self._fault = Fault("heartbeat", "two heartbeats were not answered")
+        if unanswered >= 2 and self._pacing.next_heartbeat(now) <= now:
+            self._end(Fault("heartbeat", "two heartbeats were not answered"))
         return self._fault
 
     def ended(self) -> None:
         """Note that the connection is gone."""
         self._move(Event.ENDED)
 
-    def _register(self, now: float, plan: Plan | None) -> tuple[int, str]:
+    def _write(self, plan: Plan | None, now: float) -> str:
+        """Write a request, or a heartbeat where there is no plan, and wait for its answer from now on."""
         self._seq_id += 1
-        sent = _Sent(self._seq_id, now, plan)
+        number = self._seq_id, f"{self.number}-{self._seq_id}"
+        text = self._dialect.heartbeat(*number) if plan is None else self._dialect.encode(plan.ask, *number)
+        sent = _Sent(self._seq_id, now, plan, text)
         self._waiting.append(sent)
+        self._pacing.sent(now, heartbeat=plan is None)
         self._tally.requests[sent.kind, "sent"] += 1
-        return self._seq_id, f"{self.number}-{self._seq_id}"
+        return text
 
     def _expire(self, now: float) -> None:
         """Give up on a request that was not answered in time: once it is asked again, then the connection ends."""
@@ -210,9 +221,10 @@ class Session:
                 self._waiting.remove(sent)
                 self._tally.requests[sent.kind, "unanswered"] += 1
                 self._move(Event.UNANSWERED)
+                self._reconciler.doubt()
                 self._unanswered += 1
                 if self._unanswered >= 2:
-                    self._fault = Fault("unanswered", "a subscribe request was not answered, twice in a row")
+                    self._end(Fault("unanswered", "a subscribe request was not answered, twice in a row"))
                 return
 
     def _answer(self, answer: Answer, now: float, notes: list[Note]) -> None:
@@ -231,7 +243,7 @@ class Session:
             # What the venue answered late or never before this one is behind us: only a row without an answer counts.
             self._waiting = [other for other in self._waiting if other.plan or other.seq_id > sent.seq_id]
             if not accepted:
-                self._refused(None, answer, now, notes)
+                self._refused(sent, answer, now, notes)
             return
         self._unanswered = 0
         self._move(Event.ACCEPTED if accepted else Event.REFUSED)
@@ -241,30 +253,36 @@ class Session:
             fields = {"kind": sent.kind, "codes": len(sent.plan.ask.codes), "new": len(sent.plan.fresh)}
             notes.append(Note("request_accepted", "info", fields))
         else:
-            self._refused(sent.plan, answer, now, notes)
+            self._refused(sent, answer, now, notes)
 
     def _match(self, answer: Answer) -> _Sent | None:
         """Find what is answered: by number, or by order where an answer carries none (protocol sheet 2.1)."""
-        if answer.seq_id == 0 and answer.kind == "error":
-            return self._waiting[0] if self._waiting else None
-        return next((sent for sent in self._waiting if sent.seq_id == answer.seq_id), None)
+        if answer.seq_id:
+            return next((sent for sent in self._waiting if sent.seq_id == answer.seq_id), None)
+        about_codes = self._dialect.remedy(answer.ret) in (Remedy.NARROW, Remedy.SHRINK)  # no heartbeat has any
+        fitting = (sent for sent in self._waiting if answer.kind in ("error", sent.kind))
+        return next((sent for sent in fitting if sent.plan or not about_codes), None)
 
-    def _refused(self, plan: Plan | None, answer: Answer, now: float, notes: list[Note]) -> None:
-        remedy = self._dialect.remedy(answer.ret)
-        if plan is not None:
-            self._reconciler.refuse(plan, answer.ret, now)
+    def _refused(self, sent: _Sent, answer: Answer, now: float, notes: list[Note]) -> None:
+        plan = sent.plan
+        remedy = self._reconciler.refuse(plan, answer.ret, now) if plan else self._dialect.remedy(answer.ret)
         if remedy is Remedy.SLOW:
             self._pacing.slow_down(now)
         elif remedy is Remedy.TOKEN:
-            self._fault = Fault(
-                "token", f"the venue answers {answer.ret}: it does not accept the token", 1000, token=True
-            )
+            detail = f"the venue answers {answer.ret}: it does not accept the token"
+            self._end(Fault("token", detail, 1000, token=True))
         elif remedy is Remedy.BUG:
             self._pacing.hold(now + self._limits.reconnect_max_s)
-        fields: dict[str, object] = {"ret": answer.ret, "says": answer.message[:200], "remedy": remedy.value}
+        fields: dict[str, object] = {"ret": answer.ret, "says": answer.message[:TOLD], "remedy": remedy.value}
         if plan is not None:
             fields |= {"codes": len(plan.ask.codes), "new": len(plan.fresh)}
+        if remedy is Remedy.BUG:
+            fields["request"] = sent.text[:TOLD]
         notes.append(Note("request_refused", "error" if remedy is Remedy.BUG else "warning", fields))
+
+    def _end(self, fault: Fault) -> None:
+        """Keep the first reason: what follows it, as a close frame after a refused token, only hides it."""
+        self._fault = self._fault or fault
 
     def _move(self, event: Event) -> None:
         try:

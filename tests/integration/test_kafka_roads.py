@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from tests.support.jars import kafka_jars
-from tests.support.kafka import KafkaBroker, KafkaUnavailableError
+from tests.support.kafka import KafkaBroker, KafkaStartError, KafkaUnavailableError, any_kafka
 from tests.support.ports import free_ports
 
 PROJECT = Path(__file__).parents[2]
@@ -128,6 +128,15 @@ def test_without_any_kafka_tests_fail_in_ci(tmp_path: Path) -> None:
     assert status == pytest.ExitCode.TESTS_FAILED
     assert "2 errors" in report
     assert "apt-get install default-jre-headless maven" in report
+
+
+@pytest.mark.slow
+def test_a_named_cluster_that_does_not_answer_is_an_error_and_no_reason_to_look_elsewhere(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TICKBRIDGE_TEST_KAFKA", "127.0.0.1:1")
+    with pytest.raises(KafkaStartError, match=r"127\.0\.0\.1:1, given by TICKBRIDGE_TEST_KAFKA"), any_kafka():
+        pytest.fail("a Kafka at port 1?")
 
 
 def _pytest_without_kafka(tmp_path: Path, **environ: str) -> tuple[int, str]:

@@ -115,7 +115,7 @@ class Cluster:
         """Create a topic (replication 1) and return its name once every partition has a leader."""
         admin = AdminClient(self.config())
         topic = NewTopic(name, num_partitions=partitions, replication_factor=1, config=dict(config or {}))
-        admin.create_topics([topic], request_timeout=timeout_s)[name].result(timeout_s)
+        admin.create_topics([topic], request_timeout=timeout_s)[name].result(timeout_s + 5)
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
             found = admin.list_topics(name, timeout=timeout_s).topics[name].partitions.values()
@@ -127,7 +127,7 @@ class Cluster:
     def delete_topic(self, name: str, timeout_s: float = 20.0) -> None:
         """Delete a topic; return when the controller has."""
         admin = AdminClient(self.config())
-        admin.delete_topics([name], request_timeout=timeout_s)[name].result(timeout_s)
+        admin.delete_topics([name], request_timeout=timeout_s)[name].result(timeout_s + 5)
 
     def produce(
         self,
@@ -179,7 +179,8 @@ class Cluster:
         """Wait until every record that is overwritten or a tombstone now has left the log; return what stands there.
 
         For topics made with FAST_COMPACTION. A segment is compacted only when a later append has closed it, so records
-        are appended meanwhile: copies of a live one of the same partition, which change nothing for a reader.
+        are appended meanwhile: copies of a live one of the same partition, which change nothing for a reader, as long
+        as nobody else is writing there.
         """
         obsolete = obsolete_offsets(self.read_all(topic))
         deadline = time.monotonic() + timeout_s
@@ -198,7 +199,7 @@ class Cluster:
         """Ask the group's coordinator for its state and members."""
         admin = AdminClient(self.config())  # named: an answer never comes to a client that is gone
         try:
-            found = admin.describe_consumer_groups([group], request_timeout=timeout_s)[group].result(timeout_s)
+            found = admin.describe_consumer_groups([group], request_timeout=timeout_s)[group].result(timeout_s + 5)
         except KafkaException as failure:
             if failure.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
                 return Group(ConsumerGroupState.DEAD, ())

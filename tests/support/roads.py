@@ -11,9 +11,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
+from confluent_kafka import KafkaException
+
 from tests.support.broker import KafkaBroker
 from tests.support.cluster import Cluster
-from tests.support.errors import KafkaUnavailableError
+from tests.support.errors import KafkaStartError, KafkaUnavailableError
 from tests.support.jars import VERSION
 
 DEFAULT_IMAGE = "confluentinc/cp-kafka:8.2.1"
@@ -32,10 +34,15 @@ class Found:
 def any_kafka() -> Iterator[Found]:
     """Provide a warmed-up Kafka for as long as the context.
 
-    Raises KafkaUnavailableError, naming each road and what would open it, where there is none.
+    Raises KafkaUnavailableError, naming each road and what would open it, where there is none; KafkaStartError when the
+    one that was named, or the broker started, does not come to serve.
     """
     if servers := os.environ.get("TICKBRIDGE_TEST_KAFKA"):
         cluster = Cluster(servers)
+        try:
+            cluster.identity()
+        except KafkaException as failure:
+            raise KafkaStartError(f"{servers}, given by TICKBRIDGE_TEST_KAFKA, does not answer") from failure
         cluster.warm_up()
         yield Found(cluster, f"{servers}, given by TICKBRIDGE_TEST_KAFKA")
         return

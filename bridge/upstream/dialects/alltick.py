@@ -38,7 +38,6 @@ _EXCHANGES = {
 }
 
 _STOCK_ENDING = re.compile(r"\.(HK|US|SH|SZ)$")
-_INDEX = re.compile(r"^\.[A-Z]+\.US$")
 _PAIR = re.compile(r"^[A-Z]{6,12}$")
 
 
@@ -59,6 +58,9 @@ class _Push(msgspec.Struct, gc=False, tag_field="cmd_id", tag=TICK):
     data: _Data
 
 
+_ABSENT = msgspec.Raw()
+
+
 class _LooseData(msgspec.Struct):
     """A tick whose decimals may be JSON numbers: their literal digits are kept."""
 
@@ -66,8 +68,8 @@ class _LooseData(msgspec.Struct):
     price: msgspec.Raw
     seq: str | int | None = None
     time: str | int | None = msgspec.field(name="tick_time", default=None)
-    volume: msgspec.Raw | None = None
-    turnover: msgspec.Raw | None = None
+    volume: msgspec.Raw = _ABSENT
+    turnover: msgspec.Raw = _ABSENT
     side: str | int | None = msgspec.field(name="trade_direction", default=None)
 
 
@@ -77,10 +79,13 @@ class _LoosePush(msgspec.Struct):
 
 class _Envelope(msgspec.Struct):
     cmd_id: int
-    seq_id: int = 0
+    seq_id: int | None = 0
     ret: int | None = None
-    msg: str = ""
+    msg: str | None = ""
 
+
+#: What a decoder raises on bytes that are not what it expects: wrong JSON or type, wrong UTF-8, too deep.
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 _decode_push = msgspec.json.Decoder(_Push).decode
 _decode_loose = msgspec.json.Decoder(_LoosePush).decode
@@ -125,7 +130,7 @@ class AllTick:
 
     def market(self, code: str) -> str | None:
         """Tell stock codes by their ending and pairs by their letters (sheet 7)."""
-        if _STOCK_ENDING.search(code) or _INDEX.match(code):
+        if _STOCK_ENDING.search(code):
             return "stock"
         return "other" if _PAIR.match(code) else None
 
@@ -150,7 +155,7 @@ class AllTick:
         """Read pushes on the fast road, all else one by one."""
         try:
             return Decoded(ticks=[_decode_push(text).data for text in texts])
-        except (msgspec.DecodeError, RecursionError):  # at least one message is no usual tick
+        except _UNREADABLE:  # at least one message is no usual tick
             return _decode_one_by_one(texts)
 
     def remedy(self, ret: int) -> Remedy:
@@ -168,7 +173,7 @@ def _decode_one_by_one(texts: Sequence[bytes]) -> Decoded:
     for text in texts:
         try:
             ticks.append(_decode_push(text).data)
-        except (msgspec.DecodeError, RecursionError):
+        except _UNREADABLE:
             _decode_other(text, decoded, ticks)
     return decoded
 
@@ -178,7 +183,7 @@ def _decode_other(text: bytes, decoded: Decoded, ticks: list[_Data]) -> None:
     kind = ""
     try:
         envelope = _decode_envelope(text)
-    except (msgspec.DecodeError, RecursionError):
+    except _UNREADABLE:
         kind = _kind_of_rubbish(text)
     else:
         if envelope.cmd_id == TICK:
@@ -189,7 +194,8 @@ def _decode_other(text: bytes, decoded: Decoded, ticks: list[_Data]) -> None:
                 ticks.append(tick)
         elif envelope.ret is not None:
             what = _ANSWERS.get(envelope.cmd_id, "error")
-            decoded.answers.append(Answer(what, envelope.seq_id, envelope.ret, envelope.msg))  # type: ignore[arg-type]
+            answer = Answer(what, envelope.seq_id or 0, envelope.ret, envelope.msg or "")  # type: ignore[arg-type]
+            decoded.answers.append(answer)
         else:
             kind = "depth" if envelope.cmd_id == DEPTH else "unknown"
     if kind:
@@ -199,7 +205,7 @@ def _decode_other(text: bytes, decoded: Decoded, ticks: list[_Data]) -> None:
 def _kind_of_rubbish(text: bytes) -> str:
     try:
         _decode_any(text)
-    except (msgspec.DecodeError, RecursionError):
+    except _UNREADABLE:
         return "not_json"
     return "wrong_type"
 
@@ -212,15 +218,13 @@ def _unusual_tick(text: bytes) -> _Data | None:
         if price is None:
             return None
         return _Data(data.code, price, data.seq, data.time, _literal(data.volume), _literal(data.turnover), data.side)
-    except (msgspec.DecodeError, RecursionError):
+    except _UNREADABLE:
         return None
 
 
-def _literal(raw: msgspec.Raw | None) -> str | None:
+def _literal(raw: msgspec.Raw) -> str | None:
     """Give a string's content or a number's own digits; None for anything else."""
-    if raw is None:
-        return None
     text = bytes(raw)
-    if text[:1] == b'"':
+    if text.startswith(b'"'):
         return msgspec.json.decode(text, type=str)
-    return text.decode() if text[:1] in b"-0123456789" else None
+    return text.decode() if text[:1].isdigit() or text.startswith(b"-") else None

@@ -7,7 +7,7 @@
 # in Confluent's places, the scripts that testcontainers' KafkaContainer calls. That class reads Confluent's version from
 # the tag: Kafka 4.4 is 8.4 there, and 4.4.0 itself would be refused as too old.
 #
-# Exits with 69 when a tool is missing (Debian: default-jdk-headless maven busybox-static docker.io).
+# Exits with 69 when a tool is missing (Debian: default-jdk-headless maven busybox-static, and a Docker engine).
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)

@@ -27,7 +27,7 @@ class Door:
 
     def asked(self, session: Session, now: float, *, heartbeat: bool = False) -> tuple[str, float, int] | None:
         found = self.sessions.asked(session, now, heartbeat=heartbeat)
-        return found and (found.rule, found.too_early_s, found.answered)
+        return (found.rule, found.too_early_s, found.answered) if found else None
 
 
 @pytest.mark.parametrize("path", [f"{STOCK}?token=wrong", STOCK, f"{STOCK}?token=", f"{STOCK}?key={DEFAULT_TOKEN}"])
@@ -116,6 +116,14 @@ def test_a_reconnect_of_one_connection_does_not_disturb_another() -> None:
     door.sessions.close(second, 12)
     assert door.admit(13).violations == ()
     assert door.admit(14).violations[0].too_early_s == 1
+
+
+def test_on_a_plan_of_one_connection_the_last_close_counts() -> None:
+    door = Door("basic", refuse_connections=False)
+    first, surplus = door.enter(0), door.enter(1)
+    door.sessions.close(first, 10)
+    door.sessions.close(surplus, 100)
+    assert door.admit(101).violations[0].too_early_s == 2
 
 
 @pytest.mark.parametrize(("pacing", "status", "ret", "answered"), [("606", 101, 606, 606), ("record", 101, 0, 0)])

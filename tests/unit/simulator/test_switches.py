@@ -28,6 +28,7 @@ def test_every_default_can_be_given_as_the_text_it_is_shown_as() -> None:
         ("rate=5", "rate", 5.0),
         ("drop_acks=2", "drop_acks", 2),
         ("refused=clear", "refused", "clear"),
+        ("refuse_upgrades=503", "refuse_upgrades", 503),
         ("tokens=a, b,", "tokens", frozenset({"a", "b"})),
         ("tokens=", "tokens", frozenset()),
     ],
@@ -57,7 +58,7 @@ def test_a_value_is_checked_when_it_is_assigned() -> None:
     with pytest.raises(SwitchError, match="duplicates"):
         switches.duplicates = 2.0
     with pytest.raises(SwitchError, match="mute"):
-        switches.mute = "perhaps"  # type: ignore[assignment]
+        switches.mute = 1  # type: ignore[assignment]
     assert switches.duplicates == 0.0
 
 

@@ -1,0 +1,154 @@
+"""The bridge as a whole: what is started in which order, and stopped in which.
+
+Start: HTTP first (probes must see the start), then the feed thread, then the control thread, which waits for Kafka.
+Stop (contract, guarantee 12): control reads no more; the feed closes upstream, drains and flushes; then the group is
+left; HTTP last. A second signal stops at once.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from threading import Event, Thread
+from types import FrameType
+from typing import Any
+
+from bridge import __version__
+from bridge.app.control import Control
+from bridge.app.feed import Feed
+from bridge.app.link import Venue
+from bridge.app.mailbox import Mailbox, Stop
+from bridge.app.outlet import Outlet
+from bridge.errors import EXIT_BUG, EXIT_KAFKA, EXIT_OK, EXIT_SETTINGS, EXIT_UNDELIVERED, KafkaUnusable, SettingsError
+from bridge.observe import logs
+from bridge.observe.http import HttpServer
+from bridge.observe.redact import Redactor
+from bridge.observe.site import Site
+from bridge.observe.status import Identity
+from bridge.settings import Settings
+from bridge.ticks.normalise import Normaliser
+from bridge.upstream import dialects
+
+#: Events that can come as fast as the loop turns: one line each in this many seconds.
+LIMIT_S = 10.0
+LIMITED = ("frame_", "answer_without_request", "kafka_trouble", "kafka_out_of_reach")
+
+
+class Bridge:
+    """One instance; ``run`` is all that a process needs, the rest is for those who run it beside other things."""
+
+    def __init__(self, settings: Settings) -> None:
+        upstream = settings.upstream
+        if upstream.token is None and upstream.token_file is None:
+            remedy = "set it to the venue's token, or give TICKBRIDGE_UPSTREAM__TOKEN_FILE"
+            raise SettingsError(f"TICKBRIDGE_UPSTREAM__TOKEN is not set; {remedy}")
+        self._settings = settings
+        self._redactor = Redactor(
+            upstream.token.get_secret_value() if upstream.token else None,
+            settings.kafka.sasl_password.get_secret_value() if settings.kafka.sasl_password else None,
+            settings.kafka.ssl_key_password.get_secret_value() if settings.kafka.ssl_key_password else None,
+        )
+        logs.setup(settings.log, self._redactor)
+        self._logger = logs.get_logger("bridge")
+        self._limited = logs.Limited(self._logger, LIMIT_S)
+        dialect = dialects.get(upstream.dialect)
+        mailbox = Mailbox()
+        venue = Venue(upstream, dialect, mailbox, self._log, self._redactor.add)
+        chosen = settings.dedupe.without_seq
+        self.feed = Feed(
+            mailbox,
+            venue,
+            outlet=Outlet(settings, self._log, logs.librdkafka_logger()),
+            normaliser=Normaliser(dialect.sides, without_seq=dialect.gives_time if chosen is None else chosen),
+            limits_for=upstream.limits,
+            log=self._log,
+        )
+        self.control = Control(settings, mailbox, self._log)
+        identity = Identity(settings, f"{socket.gethostname()}-{os.getpid()}", __version__)
+        site = Site(identity, self.feed.look, self.control.look)
+        self.http = HttpServer(settings.http.host, settings.http.port, site.respond, self._logger)
+        self._mailbox = mailbox
+        self._threads = {
+            "feed": Thread(target=self._guard, args=(self.feed.run,), name="feed", daemon=True),
+            "control": Thread(target=self._guard, args=(self.control.run,), name="control", daemon=True),
+        }
+        self.wanted_down = Event()
+        self.verdict = EXIT_OK
+
+    def run(self) -> int:
+        """Run until SIGTERM or SIGINT, or until it cannot go on; return the exit code."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_signal)
+        logs.hook_uncaught()
+        self.start()
+        self.wanted_down.wait()
+        return self.stop()
+
+    def start(self) -> None:
+        """Start every thread."""
+        self.http.start()
+        settings = self._settings
+        self._log(
+            "started", version=__version__, name=settings.name, plan=settings.upstream.plan,
+            max_symbols=settings.upstream.limits().max_symbols, http_port=self.http.port,
+        )  # fmt: skip
+        # What exists now lives as long as the process: the collector need not look at it again and again.
+        gc.collect()
+        gc.freeze()
+        for thread in self._threads.values():
+            thread.start()
+
+    def stop(self) -> int:
+        """Stop in order within the budget; return the exit code."""
+        deadline = time.monotonic() + self._settings.shutdown.budget_s
+        self._log("stopping", budget_s=self._settings.shutdown.budget_s)
+        self.control.stop()
+        self._mailbox.put(Stop(deadline))
+        self._threads["feed"].join(max(1.0, deadline - time.monotonic() + 2.0))
+        self.control.leave()
+        self._threads["control"].join(6.0)
+        self.http.stop()
+        return self._close_accounts()
+
+    def _close_accounts(self) -> int:
+        snapshot = self.feed.snapshot()
+        accounts = snapshot.accounts
+        terms = {name: getattr(accounts, name) for name in type(accounts).__dataclass_fields__}
+        code = self.verdict or (EXIT_UNDELIVERED if accounts.in_flight else EXIT_OK)
+        level = "error" if accounts.in_flight else "info"
+        self._log("stopped", level, exit_code=code, undelivered=accounts.in_flight, balanced=accounts.balanced, **terms)
+        return code
+
+    def _guard(self, work: Callable[[], None]) -> None:
+        """Run a thread's work; its failure ends the process, in order, and says why."""
+        try:
+            work()
+        except KafkaUnusable as error:
+            self.verdict = EXIT_KAFKA
+            self._log("kafka_unusable", "error", what=error.what, remedy=error.remedy)
+        except SettingsError as error:
+            self.verdict = EXIT_SETTINGS
+            self._log("settings_unusable", "error", lines=error.lines)
+        except BaseException:
+            self.verdict = EXIT_BUG
+            self.wanted_down.set()
+            raise  # the uncaught-exception hook writes it, traceback and all
+        finally:
+            if self.verdict:
+                self.wanted_down.set()
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002  the handler's own signature
+        if self.wanted_down.is_set():
+            # Asked twice: stop at once. Whoever asks knows that what is in flight is lost.
+            sys.stderr.flush()
+            os._exit(EXIT_UNDELIVERED)
+        self.wanted_down.set()
+
+    def _log(self, event: str, level: str = "info", **fields: Any) -> None:
+        logger = self._limited if event.startswith(LIMITED) else self._logger
+        getattr(logger, level)(event, **fields)

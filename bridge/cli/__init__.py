@@ -1,0 +1,71 @@
+"""The command line: one file for each group of commands, and one place that turns errors into exit codes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.text import Text
+from typer.core import TyperGroup
+
+from bridge import __version__
+from bridge.cli import demo, run, simulate, subscriptions, topics
+from bridge.errors import EXIT_KAFKA, EXIT_SETTINGS, KafkaUnusable, SettingsError
+from bridge.settings import use_config
+
+
+class _Commands(TyperGroup):
+    """Runs a command; an error of ours becomes its lines and its exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the chosen command."""
+        console = Console(stderr=True, soft_wrap=True, highlight=False)
+        try:
+            return super().invoke(ctx)
+        except SettingsError as error:
+            for line in error.lines:
+                console.print(Text.assemble(("error: ", "bold red"), line))
+            raise typer.Exit(EXIT_SETTINGS) from None
+        except KafkaUnusable as error:
+            console.print(Text.assemble(("error: ", "bold red"), error.what, ("; what to do: ", "bold"), error.remedy))
+            raise typer.Exit(EXIT_KAFKA) from None
+
+
+app = typer.Typer(
+    cls=_Commands,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    help="""Keep one market-data WebSocket subscribed to what a compacted Kafka topic asks for, and publish its ticks.
+
+    Settings come from the environment ([bold]TICKBRIDGE_…[/]), then .env, then [bold]--config FILE[/].
+    """,
+    epilog="First look: [bold]tickbridge demo[/]. Every setting: docs/settings.md.",
+)
+
+
+@app.callback()
+def _common(
+    config: Annotated[
+        Path | None, typer.Option(help="A YAML file with settings; the environment wins over it.", metavar="FILE")
+    ] = None,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    use_config(config)
+    if version:
+        typer.echo(f"tickbridge {__version__}")
+        raise typer.Exit
+
+
+app.command()(run.run)
+app.command()(demo.demo)
+app.add_typer(simulate.app, name="simulate")
+app.add_typer(subscriptions.app, name="subscriptions")
+app.add_typer(topics.app, name="topics")
+
+
+def main() -> None:
+    """Run the command ``tickbridge``."""
+    app()

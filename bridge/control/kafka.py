@@ -1,0 +1,136 @@
+"""Words of librdkafka in our language: its properties, its errors, its log.
+
+It has two kinds of errors for us. A refusal needs an operator: `refusal` makes a `KafkaUnusable` of it, with the
+remedy. Everything else is trouble that passes: the library tries again by itself, for as long as it takes.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from confluent_kafka import KafkaError, KafkaException
+
+from bridge.errors import KafkaUnusable, SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_Client = TypeVar("_Client")
+
+#: Seconds for which a kind of line in the library's log is not repeated: it logs every attempt to connect.
+QUIET_S = 30.0
+
+_UNKNOWN_TOPIC = (
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError._UNKNOWN_TOPIC,  # noqa: SLF001  librdkafka's own codes are spelled with an underscore
+    KafkaError._UNKNOWN_PARTITION,  # noqa: SLF001
+    KafkaError.UNKNOWN_TOPIC_ID,
+    KafkaError.INCONSISTENT_TOPIC_ID,
+)
+
+#: Errors after which nobody knows whether the topic is still the one that was read.
+TOPIC_DOUBTS = (*_UNKNOWN_TOPIC, KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError._LOG_TRUNCATION)  # noqa: SLF001
+
+#: Errors that say that the cluster, not one broker or one topic, is out of reach.
+OUT_OF_REACH = (KafkaError._ALL_BROKERS_DOWN, KafkaError._RESOLVE)  # noqa: SLF001
+
+_CREDENTIALS = (
+    KafkaError._AUTHENTICATION,  # noqa: SLF001
+    KafkaError.SASL_AUTHENTICATION_FAILED,
+    KafkaError.UNSUPPORTED_SASL_MECHANISM,
+)
+
+_REMEDIES = {
+    **dict.fromkeys(_CREDENTIALS, "set KAFKA__SECURITY_PROTOCOL and KAFKA__SASL_* to what the cluster knows"),
+    **dict.fromkeys(_UNKNOWN_TOPIC, "run `tickbridge topics ensure`, or set TOPICS__SUBSCRIPTIONS to another name"),
+    KafkaError._SSL: "set KAFKA__SSL_CA_LOCATION to the authority of the brokers' certificates",  # noqa: SLF001
+    KafkaError.TOPIC_AUTHORIZATION_FAILED: "grant our user READ and DESCRIBE on the topic",
+    KafkaError.GROUP_AUTHORIZATION_FAILED: "grant our user READ on the consumer group",
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED: "grant our user DESCRIBE on the cluster",
+    KafkaError.INVALID_SESSION_TIMEOUT: (
+        "set GROUP__SESSION_TIMEOUT_S within the brokers' group.min.session.timeout.ms and group.max.session.timeout.ms"
+    ),
+    KafkaError.INCONSISTENT_GROUP_PROTOCOL: "set GROUP__ID to a group that nothing else uses",
+}
+
+
+class Log(Protocol):
+    """A logger's method, as structlog has it: a constant event and its fields."""
+
+    def __call__(self, event: str, /, **fields: Any) -> object:
+        """Write one line."""
+        ...
+
+
+def refusal(error: KafkaError, about: str) -> KafkaUnusable | None:
+    """Make what an operator must mend an exception; ``None`` for what passes. ``about`` names the topic and group."""
+    remedy = _REMEDIES.get(error.code())
+    if remedy is None or (error.code() == KafkaError._SSL and "certificate" not in error.str()):  # noqa: SLF001
+        return None
+    return KafkaUnusable(f"Kafka refuses {about}: {error.str()}", remedy)
+
+
+def opened(make: Callable[[dict[str, Any]], _Client], properties: dict[str, Any]) -> _Client:
+    """Make a client of librdkafka.
+
+    Raises:
+        SettingsError: the library does not take the properties.
+    """
+    try:
+        return make(properties)
+    except KafkaException as error:
+        said = error.args[0].str() if isinstance(error.args[0], KafkaError) else str(error)
+        raise SettingsError(f"KAFKA__*: {said}; mend the setting, or the property in KAFKA__EXTRA") from None
+
+
+class Watch:
+    """Takes the library's errors for a client that lives for one task, and keeps what explains its failure."""
+
+    def __init__(self, about: str) -> None:
+        self._about = about
+        self._refusal: KafkaUnusable | None = None
+        self._remark = "no broker has answered"
+
+    def __call__(self, error: KafkaError) -> None:
+        """Take one error in; a refusal is kept for `check`."""
+        self._refusal = self._refusal or refusal(error, self._about)
+        self._remark = error.str()
+
+    def check(self) -> None:
+        """Raise the first refusal, if there was one.
+
+        Raises:
+            KafkaUnusable: Kafka refuses us.
+        """
+        if self._refusal is not None:
+            raise self._refusal
+
+    def late(self, what: str) -> KafkaUnusable:
+        """Make the exception that says that time is over; ``what`` is the beginning of its sentence."""
+        return KafkaUnusable(f"{what} ({self._remark})", "check KAFKA__BOOTSTRAP_SERVERS and the state of the brokers")
+
+
+def library_logger(log: Log, clock: Callable[[], float] = time.monotonic) -> logging.Logger:
+    """Make a logger for librdkafka that hands its lines to ``log`` instead of to standard error."""
+    logger = logging.Logger("librdkafka")  # noqa: LOG001  outside the hierarchy: nobody else may configure it
+    logger.addHandler(_Forward(log, clock))
+    return logger
+
+
+class _Forward(logging.Handler):
+    def __init__(self, log: Log, clock: Callable[[], float]) -> None:
+        super().__init__()
+        self._log = log
+        self._clock = clock
+        self._said: dict[str, float] = {}
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Hand a line on, unless its kind (its first word) was said a moment ago."""
+        text = record.getMessage()
+        kind, now = text.partition(" ")[0], self._clock()
+        if record.levelno > logging.DEBUG and now - self._said.get(kind, -QUIET_S) < QUIET_S:
+            return
+        self._said[kind] = now
+        self._log("librdkafka", severity=record.levelname.lower(), message=text)

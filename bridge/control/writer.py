@@ -1,0 +1,69 @@
+"""Control records written, each acknowledged by every in-sync replica: for the operators' commands."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from confluent_kafka import KafkaError, Producer
+
+from bridge.control.kafka import Log, Watch, library_logger, opened
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from confluent_kafka import Message
+
+    from bridge.settings import Settings
+
+#: The partition that the key's hash names.
+BY_KEY = -1
+
+
+def write(
+    settings: Settings,
+    log: Log,
+    pairs: Sequence[tuple[bytes, bytes | None]],
+    *,
+    partition: int = BY_KEY,
+    timeout_s: float = 10.0,
+) -> None:
+    """Write keys and values in order; return when all of them are acknowledged.
+
+    Without ``partition``, keys are spread by murmur2, as every Java client does.
+
+    Raises:
+        KafkaUnusable: Kafka refuses us, or has not acknowledged everything within ``timeout_s``.
+        SettingsError: librdkafka does not take the properties.
+    """
+    topic = settings.topics.subscriptions
+    watch = Watch(f"writing the topic {topic}")
+    properties = {
+        **settings.kafka.as_librdkafka(),
+        "acks": "all",
+        "enable.idempotence": True,
+        "partitioner": "murmur2_random",
+        "linger.ms": 0,
+        "message.timeout.ms": round(timeout_s * 1000),
+        "error_cb": watch,
+        "logger": library_logger(log),
+    }
+    written = 0
+
+    def note(error: KafkaError | None, _: Message) -> None:
+        nonlocal written
+        if error is None:
+            written += 1
+        else:
+            watch(error)
+
+    producer = opened(Producer, properties)
+    for key, value in pairs:
+        producer.produce(topic, value, key, partition, on_delivery=note)
+    deadline = time.monotonic() + timeout_s
+    while len(producer) and time.monotonic() < deadline:
+        producer.flush(0.1)
+        watch.check()
+    if written < len(pairs):
+        producer.purge()
+        raise watch.late(f"{len(pairs) - written} of {len(pairs)} records for {topic} were not acknowledged")
