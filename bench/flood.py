@@ -2,8 +2,8 @@
 
 The simulator floods from a process of its own (pre-encoded frames, so it is nobody's bottleneck), the broker is a real
 Apache Kafka, the bridge runs as users run it, everything on. Rate = ticks / (first tick written by the simulator -> the
-topic's high watermarks hold them all). CPU is the contestant's whole process, from start to that moment; memory its peak.
-Contestants take turns, round after round; the table shows the median. Figures of different runs differ by up to 2 x, so
+topic's high watermarks hold them all). CPU is that of the contestant's process from first to last; memory its peak.
+Contestants take turns, round after round; the table shows the median. Figures of different runs differ by up to 2 x:
 trust the ratios within one run.
 """
 

@@ -10,12 +10,14 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import Consumer, KafkaError, KafkaException
 
 from bridge.errors import KafkaUnusable, SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from bridge.settings import Settings
 
 _Client = TypeVar("_Client")
 
@@ -35,6 +37,13 @@ TOPIC_DOUBTS = (*_UNKNOWN_TOPIC, KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaErr
 
 #: Errors that say that the cluster, not one broker or one topic, is out of reach.
 OUT_OF_REACH = (KafkaError._ALL_BROKERS_DOWN, KafkaError._RESOLVE)  # noqa: SLF001
+
+#: Heartbeats carry the news of a rebalance: this bounds what a clean hand-over costs.
+HEARTBEAT_MAX_S = 0.5
+
+#: What `Listener.on_revoked` may take beyond the shutdown budget before the group gives us up.
+POLL_MARGIN_S = 60.0
+
 
 _CREDENTIALS = (
     KafkaError._AUTHENTICATION,  # noqa: SLF001
@@ -70,6 +79,42 @@ def refusal(error: KafkaError, about: str) -> KafkaUnusable | None:
     if remedy is None or (error.code() == KafkaError._SSL and "certificate" not in error.str()):  # noqa: SLF001
         return None
     return KafkaUnusable(f"Kafka refuses {about}: {error.str()}", remedy)
+
+
+def member_properties(settings: Settings) -> dict[str, Any]:
+    """Give a group member's properties; what guarantees rest on comes last, so that no setting overrides it."""
+    session_s = settings.group.session_timeout_s
+    return {
+        "client.id": settings.name,
+        "fetch.wait.max.ms": 100,  # the end of a partition is reported by the fetch that finds nothing
+        "topic.metadata.refresh.interval.ms": 5000,  # how soon a deleted topic is missed
+        "topic.metadata.propagation.max.ms": 1000,
+        **settings.kafka.as_librdkafka(),
+        "group.id": settings.group_id,
+        "group.protocol": "classic",
+        "partition.assignment.strategy": "cooperative-sticky",
+        "session.timeout.ms": round(session_s * 1000),
+        "heartbeat.interval.ms": round(min(session_s / 3, HEARTBEAT_MAX_S) * 1000),
+        "max.poll.interval.ms": round((max(session_s, settings.shutdown.budget_s) + POLL_MARGIN_S) * 1000),
+        "enable.auto.commit": False,
+        "enable.partition.eof": True,
+        "auto.offset.reset": "earliest",
+        "isolation.level": "read_committed",
+        "allow.auto.create.topics": False,
+        "statistics.interval.ms": 1000,
+    }
+
+
+def topic_is_gone(properties: dict[str, Any], topic: str, timeout_s: float) -> bool:
+    """Ask whether a topic does not exist, through a client of its own; without an answer, it does."""
+    consumer = opened(Consumer, properties)
+    try:
+        found = consumer.list_topics(topic, timeout=timeout_s).topics[topic]
+    except KafkaException:
+        return False
+    finally:
+        consumer.close()
+    return found.error is not None and found.error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART
 
 
 def opened(make: Callable[[dict[str, Any]], _Client], properties: dict[str, Any]) -> _Client:

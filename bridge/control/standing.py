@@ -47,7 +47,7 @@ class Standing:
     def __init__(self, session_timeout_s: float) -> None:
         self.member = False  # the group answered our join, and has not lost us since
         self.trouble = ""  # why Kafka cannot be reached; empty while all is well
-        self.trouble_since = 0.0
+        self.trouble_since = 0.0  # the monotonic second at which it began
         self._session_timeout_s = session_timeout_s
         self._settled_at: float | None = None  # when the group last counted us in
         self._remark = ""
@@ -82,6 +82,7 @@ class Standing:
         if reachable and seen.cgrp.join_state == "steady":
             self.joined(now)
             self.trouble = self._remark = ""
+            self.trouble_since = 0.0
         elif self.ever_joined and not reachable:
             self.failed(self._remark or "the group's coordinator or a partition's leader is out of reach", now)
         # A standby has nothing to lose: no callback tells it that its session is over.

@@ -14,7 +14,9 @@ what we own from its beginning, folds it, and tells a `Listener`. Rules:
 - A topic deleted and made anew would be read on from the old position. So an error that casts doubt on the topic makes
   every owned partition be read again from its beginning; what is in force stays until that reading is complete.
 
-Everything but `snapshot` belongs to one thread; callbacks run on it, inside `turn`.
+Everything but `snapshot` belongs to one thread; callbacks run on it, inside `turn`. Records are taken one by one: the
+order of errors, records and rebalances means something, and only `poll` keeps it. Inside a callback the consumer must
+not be asked anything: the library would abort the process at the next callback.
 """
 
 from __future__ import annotations
@@ -23,12 +25,21 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from bridge.control.desired import Fold, Result
-from bridge.control.kafka import OUT_OF_REACH, TOPIC_DOUBTS, Log, library_logger, opened, refusal
+from bridge.control.kafka import (
+    OUT_OF_REACH,
+    TOPIC_DOUBTS,
+    Log,
+    library_logger,
+    member_properties,
+    opened,
+    refusal,
+    topic_is_gone,
+)
 from bridge.control.standing import Standing
 from bridge.model import ControlSnapshot, Desired
 
@@ -38,26 +49,21 @@ if TYPE_CHECKING:
     from bridge.errors import KafkaUnusable
     from bridge.settings import Settings
 
-#: Records taken at once, and batches per turn: a busy topic must not keep a turn from ending.
-BATCH = 500
-BATCHES = 40
+#: Records taken in one turn: a busy topic must not keep a turn from ending.
+RECORDS_PER_TURN = 20_000
 
-#: Heartbeats carry the news of a rebalance: this bounds what a clean hand-over costs.
-HEARTBEAT_MAX_S = 0.5
-
-#: What `Listener.on_revoked` may take beyond the shutdown budget before the group gives us up.
-POLL_MARGIN_S = 60.0
-
-
-#: Seconds to ask whether a revoked partition's topic is still there: without an answer, it is.
-GONE_S = 1.0
+#: Seconds to ask for metadata while a rebalance waits.
+ASK_S = 1.0
 
 #: Seconds between two readings for doubt: a topic that is gone is in doubt all the time.
 REREAD_S = 1.0
 
 
 class Listener(Protocol):
-    """Who acts on what the control topic says; every call comes from inside `ControlTopic.turn`."""
+    """Who acts on what the control topic says; every call comes from inside `ControlTopic.turn`.
+
+    ``on_revoked`` and ``on_lost`` may come from inside a rebalance: they do not ask the control topic anything.
+    """
 
     def on_assigned(self, partition: int) -> None:
         """Learn that a partition is ours; it is about to be read to its end."""
@@ -82,6 +88,8 @@ class _Share:
 
     fold: Fold
     owned: bool = True
+    announced: bool = False  # the listener knows that it is ours
+    known: bool = False  # the listener was told of it, and not yet that it is gone
     caught_up: bool = False
     next_offset: int = 0
     told: Desired | None = None
@@ -106,10 +114,12 @@ class ControlTopic:
         self._topic_trouble_since = 0.0
         self._doubted = False
         self._no_reread_before = 0.0
-        self._joining = False
+        self._subscribed = False
         self._closing = False
         self._snapshot = ControlSnapshot(records=dict(self._records))
-        self._consumer = opened(Consumer, self._properties(settings))
+        self._properties = {**member_properties(settings), "logger": library_logger(log)}
+        callbacks = {"stats_cb": self._weigh, "error_cb": self._judge}
+        self._consumer = opened(Consumer, {**self._properties, **callbacks})
 
     def turn(self, timeout_s: float) -> None:
         """Wait up to ``timeout_s`` for something to happen, take in all that is there, and tell the listener.
@@ -117,15 +127,17 @@ class ControlTopic:
         Raises:
             KafkaUnusable: Kafka refuses us, and nothing was ever assigned.
         """
-        if not self._joining:
-            self._joining = True
+        if not self._subscribed:
+            self._subscribed = True
             self._consumer.subscribe(
                 [self._topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
             )
-        first = self._consumer.poll(timeout_s)
-        if first is not None:
-            self._take([first])
-            self._drain()
+        message = self._consumer.poll(timeout_s)
+        room = RECORDS_PER_TURN
+        while message is not None:
+            self._take(message)
+            room -= 1
+            message = self._consumer.poll(0) if room else None
         if self._doubted and self._clock() >= self._no_reread_before:
             self._read_again()
         self._tell()
@@ -157,40 +169,16 @@ class ControlTopic:
         self._standing.member = False
         self._snapshot = self._look()
 
-    def _properties(self, settings: Settings) -> dict[str, Any]:
-        session_s = settings.group.session_timeout_s
-        return {
-            "client.id": settings.name,
-            "fetch.wait.max.ms": 100,  # the end of a partition is reported by the fetch that finds nothing
-            "topic.metadata.refresh.interval.ms": 5000,  # how soon a deleted topic is missed
-            "topic.metadata.propagation.max.ms": 1000,
-            **settings.kafka.as_librdkafka(),
-            "group.id": settings.group_id,
-            "group.protocol": "classic",
-            "partition.assignment.strategy": "cooperative-sticky",
-            "session.timeout.ms": round(session_s * 1000),
-            "heartbeat.interval.ms": round(min(session_s / 3, HEARTBEAT_MAX_S) * 1000),
-            "max.poll.interval.ms": round((max(session_s, settings.shutdown.budget_s) + POLL_MARGIN_S) * 1000),
-            "enable.auto.commit": False,
-            "enable.partition.eof": True,
-            "auto.offset.reset": "earliest",
-            "isolation.level": "read_committed",
-            "allow.auto.create.topics": False,
-            "statistics.interval.ms": 1000,
-            "stats_cb": lambda raw: self._standing.statistics(raw, self._clock()),
-            "error_cb": self._judge,
-            "logger": library_logger(self._log),
-        }
-
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         arriving = [one.partition for one in partitions]
         self._release([number for number, share in self._shares.items() if not share.owned and number not in arriving])
         for number in arriving:
             share = self._shares.setdefault(number, _Share(Fold(number)))
             share.fold.begin_reread()
-            share.owned, share.caught_up = True, False
-            self._listener.on_assigned(number)
+            share.owned, share.announced, share.caught_up = True, False, False
         consumer.incremental_assign(self._from_beginning(arriving))
+        if not self._owned():
+            self._trust_topic()  # the group could divide it: a standby has nothing to read that would tell
         self._standing.joined(self._clock())
         self._log("group_assigned", arriving=arriving, owned=self._owned())
 
@@ -199,7 +187,7 @@ class ControlTopic:
             return  # the library gives the partitions back by itself
         numbers = [one.partition for one in partitions]
         try:
-            if self._topic_is_gone():
+            if self._topic_trouble and topic_is_gone(self._properties, self._topic, ASK_S):
                 self._doubt("the topic does not exist any more")
                 self._lose(numbers)  # taken from us, and given to nobody
             else:
@@ -217,53 +205,51 @@ class ControlTopic:
             consumer.incremental_unassign(partitions)
 
     def _lose(self, numbers: list[int]) -> None:
-        for number in numbers:
-            self._shares[number].owned = self._shares[number].caught_up = False
+        numbers = [number for number in numbers if number in self._shares]
+        shares = [self._shares[number] for number in numbers]
+        told = [share.fold.partition for share in shares if share.announced]
+        for share in shares:
+            share.owned = share.announced = share.caught_up = False
         self._log("group_lost", partitions=numbers, trouble=self._topic_trouble or self._standing.trouble)
-        self._listener.on_lost(numbers)
+        if told:
+            self._listener.on_lost(told)
 
     def _release(self, numbers: list[int]) -> None:
+        numbers = [number for number in numbers if number in self._shares]
         if not numbers:
             return
         self._log("group_revoked", partitions=numbers)
+        told = [number for number in numbers if self._shares[number].known]
         try:
-            self._listener.on_revoked(numbers)
+            if told:
+                self._listener.on_revoked(told)
         finally:
             for number in numbers:
-                self._shares.pop(number, None)
+                del self._shares[number]
 
-    def _drain(self) -> None:
-        for _ in range(BATCHES):
-            batch = self._consumer.consume(BATCH, 0)
-            if not batch:
-                return
-            self._take(batch)
-
-    def _take(self, batch: Iterable[Message]) -> None:
-        now = self._clock()
-        for message in batch:
-            error = message.error()
-            if error is not None and error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001
-                self._judge(error)
-                continue
-            share = self._shares.get(message.partition() or 0)
-            if share is None or not share.owned:
-                continue  # was on its way when the partition left
-            offset = message.offset() or 0
-            if error is None:
-                self._records[share.fold.apply(offset, message.key(), message.value(), now)] += 1
-                share.next_offset = offset + 1
-            else:
-                self._reach_end(share, offset)
+    def _take(self, message: Message) -> None:
+        error, share = message.error(), self._shares.get(message.partition() or 0)
+        if error is not None and error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001
+            self._judge(error)
+            return
+        if share is None or not share.owned:
+            return  # was on its way when the partition left
+        offset = message.offset() or 0
+        if error is None:
+            self._records[share.fold.apply(offset, message.key(), message.value(), self._clock())] += 1
+            share.next_offset = offset + 1
+        else:
+            self._reach_end(share, offset)
 
     def _reach_end(self, share: _Share, offset: int) -> None:
         share.next_offset = offset
         share.fold.caught_up()
-        if self._topic_trouble:
-            self._topic_trouble = ""
-            self._log("control_topic_read_again")
+        self._trust_topic()
         if not share.caught_up:
             share.caught_up, share.told = True, None
+
+    def _weigh(self, statistics: str) -> None:
+        self._standing.statistics(statistics, self._clock())
 
     def _judge(self, error: KafkaError) -> None:
         """Tell a refusal from a doubt about the topic, from trouble, from what one broker's failure says."""
@@ -283,30 +269,32 @@ class ControlTopic:
             self._topic_trouble, self._topic_trouble_since = text, self._clock()
             self._log("control_topic_in_doubt", trouble=text)
 
-    def _topic_is_gone(self) -> bool:
-        try:
-            found = self._consumer.list_topics(self._topic, timeout=GONE_S).topics[self._topic]
-        except KafkaException:
-            return False
-        return found.error is not None and found.error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART
+    def _trust_topic(self) -> None:
+        if self._topic_trouble:
+            self._topic_trouble = ""
+            self._log("control_topic_trusted")
 
     def _read_again(self) -> None:
         """Read every owned partition from its beginning; what is in force stays until that is done."""
         self._doubted = False
         self._no_reread_before = self._clock() + REREAD_S
-        owned = self._owned()
-        for number in owned:
+        for number in self._owned():
             self._shares[number].fold.begin_reread()
             self._shares[number].caught_up = False
-        if owned:
-            self._consumer.incremental_unassign([TopicPartition(self._topic, number) for number in owned])
-            self._consumer.incremental_assign(self._from_beginning(owned))
+        try:
+            for place in self._from_beginning(self._owned()):
+                self._consumer.seek(place)
+        except KafkaException:
+            self._doubted = True  # not now: the partition has no leader, or the topic is gone
 
     def _from_beginning(self, numbers: Iterable[int]) -> list[TopicPartition]:
         return [TopicPartition(self._topic, number, OFFSET_BEGINNING) for number in numbers]
 
     def _tell(self) -> None:
-        for share in list(self._shares.values()):
+        for number, share in list(self._shares.items()):
+            if share.owned and not share.announced:
+                share.announced = share.known = True
+                self._listener.on_assigned(number)
             if share.owned and share.caught_up and (desired := share.fold.desired()) is not share.told:
                 share.told = desired
                 self._listener.on_desired(desired)
@@ -316,7 +304,6 @@ class ControlTopic:
 
     def _look(self) -> ControlSnapshot:
         owned, standing = self._owned(), self._standing
-        since = self._topic_trouble_since if self._topic_trouble else standing.trouble_since
         return ControlSnapshot(
             beat=self._clock(),
             member=standing.member,
@@ -326,7 +313,7 @@ class ControlTopic:
             lag=sum(self._behind(number) for number in owned),
             old_records=sum(share.fold.old_records for share in self._shares.values()),
             trouble=self._topic_trouble or standing.trouble,
-            trouble_since=since,
+            trouble_since=self._topic_trouble_since if self._topic_trouble else standing.trouble_since,
         )
 
     def _behind(self, number: int) -> int:

@@ -39,16 +39,16 @@ class Path:
 
     def offer(self, records: Sequence[Record], handed_over: int) -> tuple[Sequence[Record], int]:
         """Take in new records; give those to hand over now, in order, and how many old ones were dropped."""
-        if not (self._queue or self._paused or self.held) and handed_over + len(records) <= self._high:
+        if not (self._queue or self._paused or self.held) and handed_over + len(records) < self._high:
             return records, 0
-        for record in records:
-            self._queue.append(record)
-            self.queue_bytes += cost(record)
+        self._queue.extend(records)
+        self.queue_bytes += sum(map(cost, records))
+        taken = self.take(handed_over)
         dropped = 0
         while self.queue_bytes > self._max_bytes:
             self.queue_bytes -= cost(self._queue.popleft())
             dropped += 1
-        return self.take(handed_over), dropped
+        return taken, dropped
 
     def take(self, handed_over: int) -> list[Record]:
         """Give the records that may be handed over now, oldest first."""
@@ -58,11 +58,14 @@ class Path:
         room = self._high - handed_over
         taken = [self._queue.popleft() for _ in range(min(room, len(self._queue)))]
         self.queue_bytes -= sum(map(cost, taken))
-        self._paused = bool(self._queue) or room <= 0
+        self._paused = handed_over + len(taken) >= self._high
         return taken
 
     def put_back(self, records: Iterable[Record]) -> None:
-        """Return records to the head, in order: the producer could not take or deliver them."""
+        """Return records to the head, in order: the producer could not take or deliver them.
+
+        The queue may grow beyond its bytes by what was with the producer; the next offer drops the surplus.
+        """
         returned = list(records)
         self._queue.extendleft(reversed(returned))
         self.queue_bytes += sum(map(cost, returned))

@@ -14,7 +14,9 @@ batches; only a record that is refused alone is ``undeliverable``.
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
@@ -29,6 +31,7 @@ _FIXED: dict[str, str | int | float | bool] = {
     "message.timeout.ms": 0,
     "partitioner": "murmur2_random",
     "enable.gapless.guarantee": True,
+    "delivery.report.only.error": False,
 }
 #: What may be changed with KAFKA__EXTRA.
 _DEFAULTS: dict[str, str | int | float | bool] = {
@@ -50,6 +53,9 @@ _NEVER = (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_MSG, KafkaError.INVA
 #: How batches shrink while they are refused: at last to one record each.
 _BATCHES: tuple[dict[str, int], ...] = ({}, {"batch.size": 65_536}, {"batch.size": 4_096}, {"batch.num.messages": 1})
 
+# librdkafka's own names for: the producer is at its end; taken out of its queue by ourselves.
+_FATAL, _PURGED = KafkaError._FATAL, KafkaError._PURGE_QUEUE  # noqa: SLF001
+
 Client = Callable[[dict[str, Any]], Producer]
 
 
@@ -57,7 +63,8 @@ class Publisher:
     """Hands records to Kafka; ``handed_over`` of them have no answer yet.
 
     ``on_latency`` hears how many seconds a delivery took, for some of them; ``on_trouble`` hears why Kafka cannot be
-    reached or refuses us. Both run on the thread that polls.
+    reached or refuses us. Both run on the thread that polls. ``holding`` records have failed and wait for those under
+    way.
     """
 
     def __init__(
@@ -70,42 +77,42 @@ class Publisher:
         self._client = client
         # Room for what the path hands over, and as much again for what failed and is still to be told.
         room = {"queue.buffering.max.messages": most * 2}
-        callbacks = {"error_cb": self._error, "logger": logger}
+        callbacks = {"error_cb": self._note, "logger": logger}
         self._config: dict[str, Any] = {**_DEFAULTS, **kafka.as_librdkafka(), **_FIXED, **room, **callbacks}
         self._batches = 0  # index into _BATCHES
         self._refused = False  # a batch of more than one record was, for ever
-        self._ended = False  # the producer takes nothing more; answers are still to come
+        self._ended = False  # the producer takes nothing more; answers may still come
         self._producer = client(self._config)
         self.handed_over = 0
         self.published = 0
         self.undeliverable = 0
-        self._returned: list[Record] = []
+        self.holding = 0
+        self._turn = 0
+        self._failed: dict[int, tuple[Sequence[Record], Counter[bytes]]] = {}  # by turn: what was given, what came back
 
     def hand_over(self, records: Sequence[Record]) -> Sequence[Record]:
         """Give records to the producer, in order; return those it has not taken, for the head of the path."""
-        if self._ended:
+        if self._ended and not self._begin_anew():
             return records
-        produce, topic, delivered = self._producer.produce, self._topic, self._delivered
-        taken = 0
-        try:
-            for key, value, timestamp in records:
-                produce(topic, value, key, -1, None, delivered, timestamp)
-                taken += 1
-        except BufferError:
-            pass
-        except KafkaException as exception:
-            self.handed_over += taken
-            return self._not_taken(exception.args[0], records[taken:])
-        self.handed_over += taken
+        self._turn += 1
+        produce, topic, delivered = self._producer.produce, self._topic, partial(self._delivered, self._turn, records)
+        taken, refused = len(records), 0
+        for index, (key, value, timestamp) in enumerate(records):
+            try:
+                produce(topic, value, key, -1, delivered, None, timestamp)
+            except BufferError:
+                taken = index
+                break
+            except KafkaException as exception:
+                error: KafkaError = exception.args[0]
+                if error.code() not in _NEVER:
+                    self._note(error)
+                    taken = index
+                    break
+                refused += 1
+        self.handed_over += taken - refused
+        self.undeliverable += refused
         return records[taken:]
-
-    def _not_taken(self, error: KafkaError, records: Sequence[Record]) -> Sequence[Record]:
-        """Go on after the first of ``records``, which the producer does not take."""
-        if error.code() in _NEVER:
-            self.undeliverable += 1
-            return self.hand_over(records[1:])
-        self._note(error)
-        return records
 
     def poll(self, timeout_s: float = 0) -> None:
         """Take Kafka's answers; every callback runs in here."""
@@ -113,49 +120,49 @@ class Publisher:
             self._producer.poll(timeout_s)
         except KafkaException as exception:  # how confluent-kafka tells of a fatal error
             self._note(exception.args[0])
-        if self._ended:
+        if self._ended and self.handed_over:
+            # What is in flight is left alone: whoever sent that again would not know whether Kafka has it already.
             self._producer.purge(in_flight=False, blocking=False)
-            if not self.handed_over:
-                self._begin_anew()
 
     def take_returned(self) -> list[Record]:
         """Give the records that finally failed, in order, once nothing later is still under way."""
-        if not self._returned or self.handed_over:
+        if self.handed_over:
             return []
-        returned, self._returned = self._returned, []
+        returned = []
+        # They come back in any order: what was in flight may do so after what was queued behind it.
+        for _, (given, values) in sorted(self._failed.items()):
+            for record in given:
+                if values[record[1]]:
+                    values[record[1]] -= 1
+                    returned.append(record)
+        self._failed.clear()
+        self.holding = 0
         return returned
 
-    @property
-    def holding(self) -> int:
-        """How many records failed and wait here for those under way."""
-        return len(self._returned)
-
-    def _delivered(self, error: KafkaError | None, message: Message) -> None:
+    def _delivered(self, turn: int, given: Sequence[Record], error: KafkaError | None, message: Message) -> None:
         self.handed_over -= 1
         if error is None:
             self.published += 1
             if not self.published & SAMPLE or not self.handed_over:
                 self._on_latency(message.latency() or 0.0)
-            return
-        if error.code() in _NEVER:
-            if self._batches == len(_BATCHES) - 1:
-                self.undeliverable += 1
-                return
-            self._refused = True
-        self._returned.append((message.key() or b"", message.value() or b"", message.timestamp()[1]))
-        self._note(error)
-
-    def _error(self, error: KafkaError) -> None:
-        self._note(error)
+        elif error.code() in _NEVER and self._batches == len(_BATCHES) - 1:
+            self.undeliverable += 1
+        else:
+            self.holding += 1
+            self._failed.setdefault(turn, (given, Counter()))[1][message.value() or b""] += 1
+            self._refused |= error.code() in _NEVER
+            if self.holding == 1 and error.code() != _PURGED:  # once is enough: they fail by the thousand
+                self._note(error)
 
     def _note(self, error: KafkaError) -> None:
-        """Say what the trouble is; purging is none, it is our own doing."""
-        if error.fatal():
-            self._ended = True
-        if error.code() != KafkaError._PURGE_QUEUE:  # noqa: SLF001  librdkafka's own name for it
-            self._on_trouble(f"{error.name()}: {error.str()}")
+        self._ended |= error.fatal() or error.code() == _FATAL
+        self._on_trouble(f"{error.name()}: {error.str()}")
 
-    def _begin_anew(self) -> None:
+    def _begin_anew(self) -> bool:
+        """Replace a producer that ended, once nothing of it is under way; tell whether that is so."""
+        if self.handed_over or self.holding:
+            return False
         self._batches += self._refused
-        self._producer = self._client({**self._config, **_BATCHES[self._batches]})
         self._refused = self._ended = False
+        self._producer = self._client({**self._config, **_BATCHES[self._batches]})
+        return True

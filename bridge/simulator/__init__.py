@@ -25,6 +25,7 @@ multiplied by `time_scale`. `sim.stop()` and `sim.start()` make an outage: port,
 """
 
 from bridge.simulator.config import PLANS, SimulatorConfig
+from bridge.simulator.facts import ConnectionRecord, RequestRecord
 from bridge.simulator.protocol import Tick
 from bridge.simulator.record import IncompleteRecordError, Record
 from bridge.simulator.simulator import Simulator
@@ -33,8 +34,10 @@ from bridge.simulator.switches import DEFAULT_TOKEN, SwitchError, Switches
 __all__ = [
     "DEFAULT_TOKEN",
     "PLANS",
+    "ConnectionRecord",
     "IncompleteRecordError",
     "Record",
+    "RequestRecord",
     "Simulator",
     "SimulatorConfig",
     "SwitchError",

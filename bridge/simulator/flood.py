@@ -80,6 +80,11 @@ class FloodStream:
         rounds, rest = divmod(self.sent, len(self.codes))
         return rounds + (self._index[code] < rest) if code in self._index else 0
 
+    def forget(self) -> None:
+        """Let go of the frames; what was sent is remembered."""
+        self._template, self._ready = b"", memoryview(b"")
+        self._ends, self._taken, self.ending = [0], 0, True
+
     def _make_ready(self, tick_time: int) -> None:
         timed = self._template.replace(_TIME_MARK.encode(), b"%013d" % tick_time)
         cycles = range(self.next_cycle, self.next_cycle + self._cycles)
@@ -140,7 +145,7 @@ class FloodFeed:
         """Follow changed lists and connections."""
         self._connections = set(connections)
         for gone in self._streams.keys() - self._connections:
-            self._next_cycle = max(self._next_cycle, self._streams.pop(gone).next_cycle)
+            self._drop(gone)
         for connection in self._connections:
             stream = self._streams.get(connection)
             if stream is not None:
@@ -195,8 +200,7 @@ class FloodFeed:
     def _write(self, connection: Connection, stream: FloodStream, most: int) -> int:
         piece, count = stream.take(most, int(self._clock() * 1000))
         if not count:
-            self._next_cycle = max(self._next_cycle, stream.next_cycle)
-            del self._streams[connection]
+            self._drop(connection)
             return 0
         if self._left is not None:
             self._left -= count
@@ -208,6 +212,12 @@ class FloodFeed:
         self._record.flooded(session.id, count)
         connection.write(piece)
         return count
+
+    def _drop(self, connection: Connection) -> None:
+        stream = self._streams.pop(connection)
+        self._next_cycle = max(self._next_cycle, stream.next_cycle)
+        self._paced.pop(connection, None)
+        stream.forget()
 
 
 def _codes(connection: Connection) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 
 from bridge.model import Record, WireTick
 from bridge.ticks import encode
@@ -25,7 +26,8 @@ SECONDS_BELOW = 100_000_000_000
 #: A number longer than this is rubbish, whatever it says.
 DIGITS_MAX = 64
 
-_DECIMAL = re.compile(r"[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,2})?").fullmatch
+_DECIMAL = re.compile(r"-?[0-9]+(?:\.[0-9]+)?").fullmatch
+_WITH_EXPONENT = re.compile(r"-?[0-9]+(?:\.[0-9]+)?[eE][+-]?[0-9]{1,2}").fullmatch
 
 
 @dataclass(slots=True)
@@ -95,7 +97,7 @@ class Normaliser:
         recv_us, session, event_us = when
         price = _decimal(tick.price)
         untimely = tick.time is not None and not event_us
-        if price is None or not price.lstrip("0.")[:1].isdigit() or untimely:
+        if price is None or price.startswith("-") or not price.strip("0.") or untimely:
             done.invalid += 1
             return
         seq = _seq(tick.seq)
@@ -128,7 +130,7 @@ class Normaliser:
 
 
 def _event_us(time: int | str | None, latest_us: int) -> int:
-    """Give the venue's time in microseconds, told from seconds or milliseconds by its size; 0 where it cannot be one."""
+    """Give the venue's time in microseconds, told from seconds or milliseconds by its size; 0 where it can be none."""
     if isinstance(time, str):
         value = int(time) if len(time) <= DIGITS_MAX and time.isascii() and time.isdigit() else 0
     else:
@@ -138,8 +140,12 @@ def _event_us(time: int | str | None, latest_us: int) -> int:
 
 
 def _decimal(text: str | None) -> str | None:
-    """Give a decimal as it stands; None where it is none, or below zero."""
-    return text if text is not None and len(text) <= DIGITS_MAX and _DECIMAL(text) else None
+    """Give a decimal as it stands, an exponent written out; None where it is none."""
+    if text is None or len(text) > DIGITS_MAX:
+        return None
+    if _DECIMAL(text):
+        return text
+    return format(Decimal(text), "f") if _WITH_EXPONENT(text) else None
 
 
 def _seq(seq: int | str | None) -> str | None:

@@ -1,4 +1,7 @@
-"""The running simulator misbehaves exactly as its switches and acts say, seen by a real client."""
+"""The running simulator misbehaves exactly as its switches and acts say, seen by a real client.
+
+A long file: every switch and every act has its test here, so that none can rot unseen.
+"""
 
 import contextlib
 import http.client
@@ -224,7 +227,7 @@ def test_an_act_can_be_meant_for_one_connection(sim: Simulator, client: Client) 
         with pytest.raises(ConnectionClosed):
             second.receive()
         assert client.ticks_before_heartbeat() == []
-    assert [one.is_open for one in sim.record.connections] == [True, False]
+    sim.wait_for(lambda record: [one.is_open for one in record.connections] == [True, False], SOON)
 
 
 def test_a_connection_that_was_cut_is_read_no_more(sim: Simulator) -> None:

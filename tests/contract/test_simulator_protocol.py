@@ -1,4 +1,7 @@
-"""The running simulator keeps AllTick's documented protocol, seen by the clients that people use."""
+"""The running simulator keeps AllTick's documented protocol, seen by the clients that people use.
+
+A long file: it follows the protocol from the upgrade to the end, one behaviour per test.
+"""
 
 import contextlib
 import http.client

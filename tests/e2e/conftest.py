@@ -31,10 +31,11 @@ class World:
 
     cluster: Cluster
     name: str = field(default_factory=lambda: unique("bridge"))
+    partitions: int = 1
 
     def __post_init__(self) -> None:
         for kind in ("subscriptions", "status", "state"):
-            self.cluster.create_topic(self.topic(kind), config=FAST_COMPACTION)
+            self.cluster.create_topic(self.topic(kind), partitions=self.partitions, config=FAST_COMPACTION)
         for kind in ("ticks", "gaps", "dead_letters"):
             self.cluster.create_topic(self.topic(kind), partitions=3 if kind == "ticks" else 1)
 

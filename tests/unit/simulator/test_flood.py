@@ -65,6 +65,15 @@ def test_the_stream_knows_how_much_of_each_code_was_taken() -> None:
     }
 
 
+def test_a_stream_that_forgot_its_frames_remembers_what_it_sent() -> None:
+    stream = FloodStream(CODES, 1, FIRST_CYCLE)
+    take_all(stream, 4)
+    stream.forget()
+    piece, count = stream.take(10, 0)
+    assert (bytes(piece), count) == (b"", 0)
+    assert (stream.sent_of("700.HK"), stream.sent_of("AAPL.US")) == (2, 1)
+
+
 def test_ticks_carry_the_time_they_were_made_ready_at() -> None:
     (tick, *_) = take_all(FloodStream(CODES, 1, FIRST_CYCLE), 1)
     assert (tick["tick_time"], tick["code"]) == ("1790000000123", "700.HK")
