@@ -50,7 +50,7 @@ class ScriptedVenue:
     others carry no number. ``mute`` holds the kinds of message that get no answer.
     """
 
-    bad: Collection[str] = ()
+    bad: frozenset[str] | set[str] = frozenset()
     cap: int = 10_000
     refused: Refused = "keep"
     correlated: bool = True
@@ -58,6 +58,7 @@ class ScriptedVenue:
     next_rets: list[int] = field(default_factory=list)  # answered to the next list requests, whatever they say
     held: frozenset[str] = frozenset()
     requests: list[tuple[str, ...]] = field(default_factory=list)
+    rets: list[int] = field(default_factory=list)  # what was answered to them
 
     def reconnect(self) -> None:
         """Forget the list, as every new connection starts without one."""
@@ -68,6 +69,7 @@ class ScriptedVenue:
         asked = tuple(codes)
         self.requests.append(asked)
         ret = self.next_rets.pop(0) if self.next_rets else self._verdict(asked)
+        self.rets.append(ret)
         if ret == 200:
             self.held = frozenset(asked)
         elif self.refused == "clear":

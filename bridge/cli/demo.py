@@ -50,8 +50,8 @@ def demo(
 ) -> None:
     """See it work: control records in, live ticks out, until Ctrl-C.
 
-    An embedded broker and a simulated venue stand in for the real ones. Set TICKBRIDGE_KAFKA__BOOTSTRAP_SERVERS to use a
-    real Kafka, and TICKBRIDGE_UPSTREAM__TOKEN to use the real venue.
+    An embedded broker and a simulated venue stand in for the real ones. Set TICKBRIDGE_KAFKA__BOOTSTRAP_SERVERS to use
+    a real Kafka, and TICKBRIDGE_UPSTREAM__TOKEN to use the real venue.
 
     Examples:
 

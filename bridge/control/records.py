@@ -26,7 +26,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from typing import TYPE_CHECKING, NoReturn, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -140,7 +140,7 @@ def spelling_problem(text: str) -> str | None:
 
 
 def _names(value: bytes) -> list[str]:
-    """List the object's names. The standard library reads it here because it alone shows a name given twice."""
+    """List the object's names; the standard library alone shows one that is given twice."""
     try:
         found = _parse(value.decode())
     except UnicodeDecodeError as error:
@@ -156,7 +156,7 @@ def _names(value: bytes) -> list[str]:
 
 def _parse(text: str) -> object:
     # Values are read by type later: numbers stay digits here, however many there are.
-    return json.loads(text, object_pairs_hook=_Names, parse_constant=_no_number, parse_int=str, parse_float=str)
+    return json.loads(text, object_pairs_hook=_Names, parse_int=str, parse_float=str)
 
 
 class _Names:
@@ -167,10 +167,6 @@ class _Names:
         if len(set(self.names)) < len(self.names):
             twice = next(name for name in self.names if self.names.count(name) > 1)
             raise BadRecord("duplicate_field", f"{_shown(twice)} is given twice")
-
-
-def _no_number(word: str) -> NoReturn:
-    raise ValueError(f"{word} is no number")
 
 
 def _typed(value: bytes) -> _Fields:

@@ -108,11 +108,9 @@ def _link_fault(link: LinkState | None, now: float, grace_s: float) -> str:
         return "the venue does not accept the token"
     if not link.settled:
         return f"the first request is not answered yet{because}"
-    if link.connected:
-        return ""
-    if link.down_since is None:
-        return f"never connected{because}" if link.reason else ""
-    if now - link.down_since < grace_s:
+    if link.down_since is None and link.reason:
+        return f"never connected{because}"
+    if link.connected or link.down_since is None or now - link.down_since < grace_s:
         return ""
     return f"down for more than {grace_s:g} s{because}"
 

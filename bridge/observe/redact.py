@@ -78,4 +78,5 @@ def _spellings(char: str) -> str:
     quoted = (json.dumps(char)[1:-1], ascii(char)[1:-1], repr(data)[2:-1])  # as in JSON, in a str, in bytes
     escaped = {re.sub(r"\\+", r"\\\\+", form) for form in quoted if form.startswith("\\")}
     plain = {rf"\\*{re.escape(char)}", *((r"\+",) if char == " " else ())}
-    return f"(?i:{'|'.join({percent} | plain | escaped)})"
+    # The encoded form first: a percent sign is also the beginning of its own encoding.
+    return f"(?i:{'|'.join([percent, *sorted(escaped | plain)])})"

@@ -12,7 +12,9 @@ from collections.abc import Mapping
 import msgspec
 
 _PLAIN_DECIMAL = r"[0-9]{1,32}+(?:\.[0-9]{1,31}+)?+"
-_PLAIN = re.compile(rf"{_PLAIN_DECIMAL} {_PLAIN_DECIMAL} {_PLAIN_DECIMAL} [0-9]{{1,32}}+".encode()).fullmatch
+_PLAIN = re.compile(
+    rf"{_PLAIN_DECIMAL} (?:{_PLAIN_DECIMAL})? (?:{_PLAIN_DECIMAL})? [0-9]{{1,32}}+ [0-9]{{1,20}}+".encode()
+).fullmatch
 
 #: Makes all digits equal: what is left of a text is its shape.
 SAME_DIGITS = bytes(ord("0") if chr(byte).isdigit() and byte < 128 else byte for byte in range(256))
@@ -24,8 +26,9 @@ _json = msgspec.json.Encoder().encode
 
 
 class Plain(dict[bytes, bool]):
-    """Tells whether a price, a volume, a turnover and a seq, joined by spaces, are plain; asked by their shape.
+    """Tells whether price, volume, turnover, seq and time, joined by spaces, are plain; asked by their shape.
 
+    Volume and turnover may be empty, which is as good as unknown.
     Texts of one shape are plain together, so nearly every tick costs one look-up instead of a regular expression.
     """
 

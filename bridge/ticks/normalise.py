@@ -51,7 +51,7 @@ class Normaliser:
     """
 
     def __init__(self, sides: Mapping[int | str | None, str], *, without_seq: bool) -> None:
-        self._sides = {raw: f'","side":"{side}","seq":"' for raw, side in sides.items()}
+        self._sides = {None: '","seq":"', **{raw: f'","side":"{side}","seq":"' for raw, side in sides.items()}}
         self._words = dict(sides)
         self._without_seq = without_seq
         self._plain = encode.Plain()
@@ -61,7 +61,7 @@ class Normaliser:
         done = Batch()
         append = done.records.append
         routes, sides, plain, same_digits = symbols.routes, self._sides, self._plain, encode.SAME_DIGITS
-        recv_ms, latest_us = recv_us // 1000, recv_us + DAY_US
+        recv_ms, received = recv_us // 1000, f',"ts_recv_us":{recv_us}}}'
         last_time: int | str | None = None
         event_us, end = 0, ""
         for tick in ticks:
@@ -70,36 +70,41 @@ class Normaliser:
                 done.filtered += 1
                 continue
             price, volume, turnover, seq, time = tick.price, tick.volume, tick.turnover, tick.seq, tick.time
-            if time != last_time:
-                last_time, event_us = time, _event_us(time, latest_us)
-                end = f'","ts_event_us":{event_us},"ts_recv_us":{recv_us}}}'
-                done.newest_event_us = event_us or done.newest_event_us
-            side = sides.get(tick.side)
             try:
-                usual = plain[f"{price} {volume} {turnover} {seq}".encode().translate(same_digits)]
+                usual = plain[f"{price} {volume or ''} {turnover or ''} {seq} {time}".encode().translate(same_digits)]
             except ValueError:  # half of a surrogate pair, or an integer that Python will not write out
                 usual = False
-            if not (usual and side and event_us and tick.open_24h is None) or (price < "1" and not price.strip("0.")):
-                self._careful(tick, route, symbols, (recv_us, session, event_us), done)
+            if usual and time != last_time:
+                last_time, event_us = time, _event_us(int(time), recv_us)  # type: ignore[arg-type]  # plain, so digits
+                end = f'","ts_event_us":{event_us}{received}'
+                done.newest_event_us = event_us or done.newest_event_us
+            side = sides.get(tick.side)
+            if not (usual and event_us and side and tick.open_24h is None) or (price < "1" and not price.strip("0.")):
+                self._careful(tick, route, symbols, (recv_us, session), done)
                 continue
-            if route.window.is_repeat(int(seq), hash((seq, event_us, price, volume))):  # type: ignore[arg-type]  # plain
+            if route.window.is_repeat(int(seq), hash((seq, event_us, price, volume))):  # type: ignore[arg-type]  # digits
                 done.duplicate += 1
                 continue
             head = route.head if route.session == session else symbols.head(route, session)
-            value = f'{head}{price}","volume":"{volume}","turnover":"{turnover}{side}{seq}{end}'
+            if volume and turnover:
+                value = f'{head}{price}","volume":"{volume}","turnover":"{turnover}{side}{seq}{end}'
+            else:
+                value = f"{head}{price}{_known_amounts(volume, turnover)}{side}{seq}{end}"
             route.last_us = recv_us
             route.price = price
             append((route.key, value.encode(), recv_ms))
         return done
 
-    def _careful(self, tick: WireTick, route: Route, symbols: Symbols, when: tuple[int, int, int], done: Batch) -> None:
+    def _careful(self, tick: WireTick, route: Route, symbols: Symbols, when: tuple[int, int], done: Batch) -> None:
         """Do for an unusual tick what ``batch`` does for a plain one."""
-        recv_us, session, event_us = when
+        recv_us, session = when
         price = _decimal(tick.price)
+        event_us = _event_us(_whole(tick.time), recv_us)
         untimely = tick.time is not None and not event_us
         if price is None or price.startswith("-") or not price.strip("0.") or untimely:
             done.invalid += 1
             return
+        done.newest_event_us = event_us or done.newest_event_us
         seq = _seq(tick.seq)
         if self._is_repeat(tick, route, seq, event_us):
             done.duplicate += 1
@@ -129,14 +134,22 @@ class Normaliser:
         return route.window.is_repeat(-1, hash((tick.seq, *look, tick.turnover, tick.side)))
 
 
-def _event_us(time: int | str | None, latest_us: int) -> int:
-    """Give the venue's time in microseconds, told from seconds or milliseconds by its size; 0 where it can be none."""
+def _known_amounts(volume: str | None, turnover: str | None) -> str:
+    """Write what is known of the two; forex has neither, or one of them (protocol sheet 5.4)."""
+    return (f'","volume":"{volume}' if volume else "") + (f'","turnover":"{turnover}' if turnover else "")
+
+
+def _event_us(time: int, recv_us: int) -> int:
+    """Give the venue's time in microseconds, told from seconds or milliseconds by its size; 0 where it cannot be."""
+    event_us = time * 1_000_000 if time < SECONDS_BELOW else time * 1000
+    return event_us if EARLIEST_US <= event_us <= recv_us + DAY_US else 0
+
+
+def _whole(time: int | str | None) -> int:
+    """Read a time; 0 where there is none, or anything but ASCII digits."""
     if isinstance(time, str):
-        value = int(time) if len(time) <= DIGITS_MAX and time.isascii() and time.isdigit() else 0
-    else:
-        value = time or 0
-    event_us = value * 1_000_000 if value < SECONDS_BELOW else value * 1000
-    return event_us if EARLIEST_US <= event_us <= latest_us else 0
+        return int(time) if len(time) <= DIGITS_MAX and time.isascii() and time.isdigit() else 0
+    return time or 0
 
 
 def _decimal(text: str | None) -> str | None:

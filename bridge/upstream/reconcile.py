@@ -48,7 +48,8 @@ class Reconciler:
     def __init__(self, dialect: Dialect, market: str | None, limits: Limits) -> None:
         self._dialect = dialect
         self._market = market
-        self._desired: Desired | None = None
+        self._desired = Desired(0)
+        self._told = False  # what is desired; until then nothing is, and nothing is said
         self._admission = Admission()
         self._proven: dict[str, str] = {}  # code accepted before -> the symbol it was accepted for
         self._rejected: dict[str, Rejection] = {}  # of desired codes only; kept past its time, to count
@@ -78,11 +79,12 @@ class Reconciler:
     @property
     def settled(self) -> bool:
         """Tell whether a request was ever answered, or nothing is to be asked for."""
-        return self._desired is not None and (self._answered or not self._target_codes())
+        return self._told and (self._answered or not self._target_codes())
 
     def want(self, desired: Desired, now: float) -> None:
         """Take the newest desired set."""
         self._desired = desired
+        self._told = True
         self._admit(now)
 
     def opened(self) -> None:
@@ -145,8 +147,6 @@ class Reconciler:
 
     def states(self, connected: bool) -> Iterable[tuple[str, str, State, Verdict | None]]:
         """Give each symbol's code and state as far as it is known here; an accepted one is ``waiting``."""
-        if self._desired is None:
-            return
         owners = self._admission.symbols
         for symbol in self._desired.wanted:
             code = self._admission.codes.get(symbol, "")
@@ -161,8 +161,6 @@ class Reconciler:
                 yield symbol, code, State.WAITING if code in self.accepted else State.PENDING, None
 
     def _make_plan(self) -> Plan | None:
-        if self._desired is None:
-            return None
         proven, fresh = self._split()
         if self._refusals >= 2 and proven:
             return Plan(Ask("subscribe", proven))
@@ -174,8 +172,6 @@ class Reconciler:
         return Plan(asks[0], group) if asks else None
 
     def _admit(self, now: float) -> None:
-        if self._desired is None:
-            return
         self._dirty = True
         self._barred = frozenset(code for code, r in self._rejected.items() if r.until > now)
         check = Checks(self._dialect, self._market, cap=self._cap)

@@ -111,6 +111,16 @@ def test_what_is_no_spelling_is_neither_a_symbol_nor_a_code(text: str) -> None:
     assert refused(b"AAPL.US", json.dumps({"code": text}).encode()) == "bad_code"
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("AAPL ", "'AAPL ' holds white space; write it without"), ("", "empty"), ("A" * 65, "65 characters; 64 may be")],
+)
+def test_the_detail_says_what_to_do(text: str, said: str) -> None:
+    with pytest.raises(BadRecord) as caught:
+        records.decode(text.encode(), b"{}")
+    assert said in caught.value.detail
+
+
 def test_64_characters_are_a_symbol() -> None:
     assert records.decode(b"A" * 64, b"{}") == Subscription("A" * 64)
 

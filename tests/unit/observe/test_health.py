@@ -96,8 +96,8 @@ def test_an_owner_is_not_ready_before_its_first_request_is_answered() -> None:
 
 
 def test_a_reason_for_being_offline_is_told() -> None:
-    found = failing(readiness(down(None, settled=False, reason="token")))
-    assert found == {"upstream": "partition 0: the first request is not answered yet (token)"}
+    found = failing(readiness(down(None, settled=False, reason="dns")))
+    assert found == {"upstream": "partition 0: the first request is not answered yet (dns)"}
 
 
 def test_every_owned_partition_counts() -> None:
@@ -123,7 +123,7 @@ def test_an_owner_of_nothing_to_ask_for_is_ready() -> None:
 
 
 def test_an_owner_that_cannot_connect_is_not_ready_even_with_nothing_to_ask_for() -> None:
-    assert failing(readiness(down(None, reason="token"))) == {"upstream": "partition 0: never connected (token)"}
+    assert failing(readiness(down(None, reason="dns"))) == {"upstream": "partition 0: never connected (dns)"}
 
 
 @pytest.mark.parametrize(("for_s", "ok"), [(10.0, True), (10.1, False)])
