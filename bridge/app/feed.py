@@ -11,10 +11,11 @@ import select
 import time
 from collections.abc import Callable
 
-from bridge.app.link import Link, Log, Venue, wall_us
+from bridge.app.link import Link, Log, Venue
 from bridge.app.mailbox import Assigned, Dialled, Look, Mailbox, Message, Revoked, Stop
 from bridge.app.meters import Meter
 from bridge.app.outlet import Outlet
+from bridge.errors import UpstreamUnavailable
 from bridge.model import Desired, FeedSnapshot, Limits
 from bridge.ticks.normalise import Normaliser
 from bridge.upstream.session import Received
@@ -122,7 +123,7 @@ class Feed:
         link = self._links.get(message.partition)
         if link is not None:
             link.dialled(message.attempt, message.outcome, now)
-        elif not isinstance(message.outcome, Exception):
+        elif not isinstance(message.outcome, UpstreamUnavailable):
             message.outcome.abort()
 
     def _say_who_left(self) -> None:
@@ -139,7 +140,7 @@ class Feed:
         received = link.read(now)
         if received is None:
             return
-        recv_us = wall_us()
+        recv_us = self._venue.wall_us()
         for note in received.notes:
             self._log(note.event, note.level, partition=link.partition, session=link.number, **note.fields)
         if received.ticks or received.bad_ticks:

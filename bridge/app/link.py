@@ -50,6 +50,27 @@ class Phase(Enum):
     CLOSING = auto()
 
 
+def _start(venue: Venue, partition: int, attempt: int) -> None:
+    """Make one connection on a thread of its own: it blocks."""
+    Thread(target=_dial, args=(venue, partition, attempt), name=f"dial-{partition}", daemon=True).start()
+
+
+def _dial(venue: Venue, partition: int, attempt: int) -> None:
+    """Make one connection and report; the token is read anew each time."""
+    settings = venue.settings
+    outcome: Transport | UpstreamUnavailable
+    try:
+        token = settings.read_token()
+        venue.learn_secret(token)
+        address = venue.dialect.address(settings.url or venue.dialect.default_url(settings.market), token)
+        outcome = connect(address, timeout_s=settings.connect_timeout_s, ca_file=settings.ca_file)
+    except UpstreamUnavailable as error:
+        outcome = error
+    except OSError as error:
+        outcome = TokenRefused("token", f"the token file {settings.token_file} cannot be read: {error.strerror}")
+    venue.mailbox.put(Dialled(partition, attempt, outcome))
+
+
 @dataclass(slots=True)
 class Venue:
     """What all links share."""
@@ -59,6 +80,8 @@ class Venue:
     mailbox: Mailbox
     log: Log
     learn_secret: Callable[[str], None]
+    dial: Callable[[Venue, int, int], None] = _start
+    wall_us: Callable[[], int] = lambda: time.time_ns() // 1000
     tally: Tally = field(default_factory=Tally)
     sessions: Counter[str] = field(default_factory=Counter)
     disconnects: Counter[str] = field(default_factory=Counter)
@@ -108,12 +131,16 @@ class Link:
             return None
         try:
             data = transport.read()
-            received = session.receive(data, now) if data and not self._discard else None
+        except UpstreamUnavailable as error:
+            self._down(Fault(error.kind, error.detail), now)
+            return None
+        received = session.receive(data, now) if data and not self._discard else None
+        try:
             for payload in received.pongs if received and self._phase is Phase.UP else ():
                 transport.pong(payload)
         except UpstreamUnavailable as error:
             self._down(Fault(error.kind, error.detail), now)
-            return None
+            return received  # what was read counts, whatever became of the connection
         if transport.ended:
             self._down(
                 session.fault(now) or Fault("network", "the venue closed the connection without a farewell"), now
@@ -147,14 +174,14 @@ class Link:
     def dialled(self, attempt: int, outcome: Transport | UpstreamUnavailable, now: float) -> None:
         """Take the outcome of a connection attempt."""
         wanted = self._phase is Phase.DIALLING and attempt == self._attempt
-        if isinstance(outcome, Transport):
-            if wanted and not self._leaving:
-                self._up(outcome, now)
-            else:
-                outcome.abort()
-                self._phase = Phase.DOWN if wanted else self._phase
-        elif wanted:
-            self._failed(outcome, now)
+        if isinstance(outcome, UpstreamUnavailable):
+            if wanted:
+                self._failed(outcome, now)
+        elif wanted and not self._leaving:
+            self._up(outcome, now)
+        else:
+            outcome.abort()
+            self._phase = Phase.DOWN if wanted else self._phase
 
     def leave(self, why: str, now: float) -> None:
         """Begin to end this link for good; ``gone`` tells when it has."""
@@ -217,11 +244,10 @@ class Link:
         self._phase = Phase.DIALLING
         self._attempt += 1
         self._token_stamp = None
-        args = (self._venue, self.partition, self._attempt)
-        Thread(target=_dial, args=args, name=f"dial-{self.partition}", daemon=True).start()
+        self._venue.dial(self._venue, self.partition, self._attempt)
 
     def _up(self, transport: Transport, now: float) -> None:
-        self._since_us = wall_us()
+        self._since_us = self._venue.wall_us()
         self.number = max(self._since_us, self.number + 1)
         self._phase = Phase.UP
         self._down_since = None
@@ -288,7 +314,7 @@ class Link:
             self._backoff.useful()
         self._phase = Phase.DOWN
         self._down_since = now
-        self._since_us = wall_us()
+        self._since_us = self._venue.wall_us()
         self._reason, self._detail = fault.kind, fault.detail
         self._venue.disconnects[fault.kind] += 1
         self._back_off(now, token=fault.token)
@@ -309,24 +335,3 @@ class Link:
         except OSError:
             return "unreadable"
         return (stat.st_mtime_ns, stat.st_ino, stat.st_size)
-
-
-def _dial(venue: Venue, partition: int, attempt: int) -> None:
-    """Make one connection and report; the token is read anew each time."""
-    settings = venue.settings
-    outcome: Transport | UpstreamUnavailable
-    try:
-        token = settings.read_token()
-        venue.learn_secret(token)
-        address = venue.dialect.address(settings.url or venue.dialect.default_url(settings.market), token)
-        outcome = connect(address, timeout_s=settings.connect_timeout_s, ca_file=settings.ca_file)
-    except UpstreamUnavailable as error:
-        outcome = error
-    except OSError as error:
-        outcome = TokenRefused("token", f"the token file {settings.token_file} cannot be read: {error.strerror}")
-    venue.mailbox.put(Dialled(partition, attempt, outcome))
-
-
-def wall_us() -> int:
-    """Give the Unix time in microseconds."""
-    return time.time_ns() // 1000

@@ -204,22 +204,23 @@ def _tidy(producer: Producer, settings: Settings) -> None:
 
 
 class Tail:
-    """Follows the ticks topic without a group."""
+    """Follows the ticks topic from its present end, without a group."""
 
     def __init__(self, settings: Settings) -> None:
         config = {**settings.kafka.as_librdkafka(), "group.id": f"{NAME}-tail", "log_level": 0}
-        self._consumer = Consumer({**config, "enable.auto.commit": False, "auto.offset.reset": "latest"})
-        self._topic = settings.topics.ticks
-        self._assigned = False
+        self._consumer = Consumer({**config, "enable.auto.commit": False})
+        topic = settings.topics.ticks
+        partitions = self._consumer.list_topics(topic, timeout=10).topics[topic].partitions
+        ends = [(number, self._end(topic, number)) for number in partitions]
+        self._consumer.assign([TopicPartition(topic, number, end) for number, end in ends])
         self._printed: deque[float] = deque(maxlen=PLAIN_LINES_PER_S)
 
     def take(self) -> list[dict[str, Any]]:
         """Give the ticks that came within a moment."""
-        if not self._assigned:
-            topic = self._consumer.list_topics(self._topic, timeout=10).topics[self._topic]
-            self._consumer.assign([TopicPartition(self._topic, number) for number in topic.partitions])
-            self._assigned = bool(topic.partitions)
         return [json.loads(m.value() or b"{}") for m in self._consumer.consume(500, LOOK_S) if m.error() is None]
+
+    def _end(self, topic: str, number: int) -> int:
+        return self._consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=10)[1]
 
     def may_print(self) -> bool:
         """Tell whether one more line does not flood the output."""

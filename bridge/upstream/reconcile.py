@@ -55,6 +55,7 @@ class Reconciler:
         self._rejected: dict[str, Rejection] = {}  # of desired codes only; kept past its time, to count
         self._barred: frozenset[str] = frozenset()  # refused codes whose time is not over
         self._groups: list[tuple[str, ...]] = []  # new codes still to be tried apart
+        self._accused: list[str] = []  # codes refused since the venue last accepted something
         self._held: frozenset[str] = frozenset()  # what the venue accepted last on this connection
         self._sure = True  # that it still holds just that: no request since was refused or went unanswered
         self._opening = True  # nothing was accepted on this connection yet
@@ -94,7 +95,6 @@ class Reconciler:
         self._sure = True
         self._opening = True
         self._refusals = 0
-        self._groups.clear()
 
     def plan(self, now: float) -> Plan | None:
         """Say what to send next; None while there is nothing to say."""
@@ -117,6 +117,7 @@ class Reconciler:
         self._sure = True
         self._prove()
         self._groups = [rest for group in self._groups if (rest := tuple(c for c in group if c not in self._held))]
+        self._accused.clear()
         self._opening = False
         self._answered = True
         self._refusals = 0
@@ -208,6 +209,9 @@ class Reconciler:
             suspects = plan.ask.codes
             self._proven.clear()
             self._held = frozenset()
+            for code in self._accused:  # beside the one that is really bad, and perhaps only therefore
+                self._rejected.pop(code, None)
+            self._admit(now)
         if self._groups and self._groups[0] == suspects:
             self._groups.pop(0)
         if len(suspects) == 1:
@@ -215,6 +219,7 @@ class Reconciler:
             times = before.times + 1 if before else 1
             wait = min(REJECT_WAIT_S * 2 ** (times - 1), REJECT_WAIT_MAX_S)
             self._rejected[suspects[0]] = Rejection(ret, now + wait, times)
+            self._accused.append(suspects[0])
             self._admit(now)
             return
         middle = len(suspects) // 2
@@ -226,5 +231,4 @@ class Reconciler:
         self._cap_refused = min(size, self._cap_refused or size)
         fits = size - len(plan.fresh) if plan.fresh else 0  # what fitted before and is refused now does not count
         self._cap = (fits + self._cap_refused) // 2
-        self._groups.clear()
         self._admit(now)

@@ -192,7 +192,7 @@ class Session:
 
     def fault(self, now: float) -> Fault | None:
         """Say why the connection must end; None while it is good."""
-        if now - self._last_frame >= self._limits.silence_s:
+        if now >= self._last_frame + self._limits.silence_s:
             self._end(Fault("silence", f"no frame for {self._limits.silence_s:g} s"))
         unanswered = sum(sent.plan is None for sent in self._waiting)
         if unanswered >= 2 and self._pacing.next_heartbeat(now) <= now:
@@ -217,7 +217,7 @@ class Session:
     def _expire(self, now: float) -> None:
         """Give up on a request that was not answered in time: once it is asked again, then the connection ends."""
         for sent in self._waiting:
-            if sent.plan is not None and now - sent.at >= self._limits.ack_timeout_s:
+            if sent.plan is not None and now >= sent.at + self._limits.ack_timeout_s:
                 self._waiting.remove(sent)
                 self._tally.requests[sent.kind, "unanswered"] += 1
                 self._move(Event.UNANSWERED)

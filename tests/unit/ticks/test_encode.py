@@ -26,11 +26,29 @@ def test_digits_with_at_most_one_point_between_them_are_plain(price: str) -> Non
     assert plain(price)
 
 
-@pytest.mark.parametrize(
-    "price",
-    ["", ".", "5.", ".5", "1.2.3", "-5", "+5", "1e3", "1_0", " 5", "5 ", "5\n", "NaN", "inf", "None", '5"', "5\\", "5,0"]
-    + ["٣", "５", "²", "9" * 33, "1." + "9" * 32, "5\x00"],  # noqa: RUF001  digits that are no ASCII digits
-)
+NOT_PLAIN = [
+    "",
+    ".",
+    "5.",
+    ".5",
+    "1.2.3",
+    "-5",
+    "+5",
+    "1e3",
+    "1_0",
+    "5,0",
+    " 5",
+    "5 ",
+    "5\n",
+    "5\x00",
+    "NaN",
+    "inf",
+    "None",
+]
+NOT_ASCII = ["\u0663", "\uff15", "\u00b2"]  # an Arabic 3, a wide 5, a raised 2: digits to `str.isdigit`
+
+
+@pytest.mark.parametrize("price", [*NOT_PLAIN, *NOT_ASCII, '5"', "5\\", "9" * 33, "1." + "9" * 32])
 def test_anything_else_is_not_plain(price: str) -> None:
     assert not plain(price)
 
@@ -77,7 +95,7 @@ def test_the_shapes_kept_are_bounded() -> None:
 
 FIELD = st.one_of(
     st.from_regex(r"[0-9]{1,3}(\.[0-9]{1,3})?", fullmatch=True),
-    st.text(alphabet="0123456789. -+eE_\"\\N٣", max_size=4),
+    st.text(alphabet='0123456789. -+eE_"\\N\u0663', max_size=4),
 )
 
 

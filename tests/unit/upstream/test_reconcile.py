@@ -54,6 +54,8 @@ class Talk:
             self.reconciler.accept(plan, self.now)
         else:
             self.reconciler.refuse(plan, ret, self.now)
+            if ret == 600 and not plan.fresh:
+                self.granted = frozenset()  # something that was accepted before is bad: nothing is sure any more
         return set(plan.ask.codes)
 
     def step_unanswered(self, *, arrives: bool) -> None:
@@ -228,11 +230,22 @@ def test_a_code_that_was_good_before_and_is_bad_now_is_found(refused: Refused) -
     talk = Talk(ScriptedVenue(refused=refused)).want(codes(40))
     talk.settle()
     talk.venue.bad = {"C17"}
-    talk.reconnect()
-    talk.granted = frozenset()  # the venue refuses all of it, so nothing counts as accepted until something is
-    talk.settle(40)
+    talk.reconnect().settle(40)
     assert talk.venue.held == set(codes(40)) - {"C17"}
     assert talk.states()["C17"] == (State.REJECTED, "venue_600")
+
+
+@every_refusal
+@pytest.mark.parametrize("new", [1, 8])
+def test_a_code_that_goes_bad_while_it_is_held_is_found_and_costs_no_good_newcomer_its_place(
+    refused: Refused, new: int
+) -> None:
+    talk = Talk(ScriptedVenue(refused=refused)).want("ABCD")
+    talk.settle()
+    talk.venue.bad = {"B"}
+    talk.want([*"ABCD", *codes(new, "N")]).settle(30)
+    assert talk.venue.held == {*"ACD", *codes(new, "N")}
+    assert talk.states()["B"] == (State.REJECTED, "venue_600")
 
 
 # Bad code, good neighbours
@@ -305,6 +318,14 @@ def test_a_suspect_that_nobody_wants_any_more_is_not_tried() -> None:
     talk.step()
     talk.want(["X2", "X3"])
     assert talk.settle() == [{"X2", "X3"}]
+
+
+def test_codes_go_on_being_tried_apart_after_a_reconnect() -> None:
+    talk = Talk(ScriptedVenue(bad={"X6"})).want(codes(8, "X"))
+    asked = [talk.step(), talk.step(), talk.step()]
+    asked += talk.reconnect().settle()
+    assert [len(one or ()) for one in asked] == [8, 4, 8, 4, 6, 8, 7, 6, 7]
+    assert talk.venue.held == set(codes(8, "X")) - {"X6"}
 
 
 def test_unauthorised_is_told_from_unknown() -> None:
@@ -508,6 +529,7 @@ _events = st.one_of(
     st.tuples(st.just("too fast")),
     st.tuples(st.just("reconnect")),
     st.tuples(st.just("later"), st.floats(0, 7200)),
+    st.tuples(st.just("goes bad"), st.sampled_from(codes(12))),
 )
 
 
@@ -540,7 +562,11 @@ def test_after_any_history_what_is_held_is_what_is_admitted_and_good(
                 talk.reconnect()
             case ("later", float(seconds)):
                 talk.now += seconds
+            case ("goes bad", str(code)):
+                talk.venue.bad = {*talk.venue.bad, code}
     talk.settle(150)
+    talk.reconnect().settle(150)
+    bad = set(talk.venue.bad)
     assert talk.venue.held == talk.target == talk.reconciler.accepted
     assert not talk.venue.held & bad
     good = {symbol for symbol in talk.states() if symbol not in bad}
