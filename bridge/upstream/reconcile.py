@@ -55,7 +55,7 @@ class Reconciler:
         self._rejected: dict[str, Rejection] = {}  # of desired codes only; kept past its time, to count
         self._barred: frozenset[str] = frozenset()  # refused codes whose time is not over
         self._groups: list[tuple[str, ...]] = []  # new codes still to be tried apart
-        self._accused: list[str] = []  # codes refused since the venue last accepted something
+        self._accused: dict[str, frozenset[str]] = {}  # codes just rejected, and those beside which they were refused
         self._held: frozenset[str] = frozenset()  # what the venue accepted last on this connection
         self._sure = True  # that it still holds just that: no request since was refused or went unanswered
         self._opening = True  # nothing was accepted on this connection yet
@@ -115,15 +115,15 @@ class Reconciler:
         self._dirty = True
         self._held = frozenset(plan.ask.codes)
         self._sure = True
-        self._prove()
+        grown, acquitted = self._grow(), self._acquit()
+        if grown or acquitted:
+            self._admit(now)
+        else:
+            self._prove()
         self._groups = [rest for group in self._groups if (rest := tuple(c for c in group if c not in self._held))]
-        self._accused.clear()
         self._opening = False
         self._answered = True
         self._refusals = 0
-        if self._cap_refused is not None and len(self._held) >= self._cap and self._cap_refused - self._cap > 1:
-            self._cap = (self._cap + self._cap_refused) // 2
-            self._admit(now)
 
     def refuse(self, plan: Plan, ret: int, now: float) -> Remedy:
         """Take the venue's refusal of ``plan``; the remedies that are not ours to apply are the caller's."""
@@ -209,9 +209,6 @@ class Reconciler:
             suspects = plan.ask.codes
             self._proven.clear()
             self._held = frozenset()
-            for code in self._accused:  # beside the one that is really bad, and perhaps only therefore
-                self._rejected.pop(code, None)
-            self._admit(now)
         if self._groups and self._groups[0] == suspects:
             self._groups.pop(0)
         if len(suspects) == 1:
@@ -219,11 +216,25 @@ class Reconciler:
             times = before.times + 1 if before else 1
             wait = min(REJECT_WAIT_S * 2 ** (times - 1), REJECT_WAIT_MAX_S)
             self._rejected[suspects[0]] = Rejection(ret, now + wait, times)
-            self._accused.append(suspects[0])
+            self._accused[suspects[0]] = frozenset(plan.ask.codes) - {suspects[0]}
             self._admit(now)
             return
         middle = len(suspects) // 2
         self._groups[:0] = [suspects[:middle], suspects[middle:]]
+
+    def _acquit(self) -> bool:
+        """Take back rejections beside codes that were not accepted since: one of those may have been the bad one."""
+        innocent = [code for code, beside in self._accused.items() if not beside <= self._held]
+        self._rejected = {code: r for code, r in self._rejected.items() if code not in innocent}
+        self._accused.clear()
+        return bool(innocent)
+
+    def _grow(self) -> bool:
+        """Halve the distance to what was refused where the cap is full and was accepted."""
+        if self._cap_refused is None or len(self._held) < self._cap or self._cap_refused - self._cap <= 1:
+            return False
+        self._cap = (self._cap + self._cap_refused) // 2
+        return True
 
     def _shrink(self, plan: Plan, now: float) -> None:
         """Halve the distance between what is known to fit and what does not."""

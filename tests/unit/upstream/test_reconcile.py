@@ -248,6 +248,15 @@ def test_a_code_that_goes_bad_while_it_is_held_is_found_and_costs_no_good_newcom
     assert talk.states()["B"] == (State.REJECTED, "venue_600")
 
 
+def test_a_newcomer_is_not_blamed_for_a_code_that_went_bad_and_was_then_removed() -> None:
+    talk = Talk().want("A")
+    talk.settle()
+    talk.venue.bad = {"A"}
+    talk.want("AN").step()
+    talk.want("N").settle()
+    assert talk.venue.held == {"N"}
+
+
 # Bad code, good neighbours
 
 
