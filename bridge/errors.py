@@ -5,6 +5,7 @@
     BridgeError
     ├── SettingsError        the operator's input is wrong: say so, exit 2
     ├── KafkaUnusable        Kafka answers and refuses us (or a topic is missing): say so, exit 3
+    │   └── KafkaOutOfReach  no broker answers: who has time tries again
     ├── UpstreamUnavailable  the venue cannot be reached or dropped us: reconnect, with back-off
     │   └── TokenRefused     the venue knows us and does not want us: wait long, or for a new token
     ├── ProtocolError        the WebSocket or venue protocol was broken
@@ -44,6 +45,10 @@ class KafkaUnusable(BridgeError):
         self.what = what
         self.remedy = remedy
         super().__init__(f"{what}; {remedy}")
+
+
+class KafkaOutOfReach(KafkaUnusable):
+    """No broker answered in time; trying again later may help."""
 
 
 class UpstreamUnavailable(BridgeError):

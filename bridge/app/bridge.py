@@ -63,7 +63,7 @@ class Bridge:
         self.feed = Feed(
             mailbox,
             venue,
-            outlet=Outlet(settings, self._log, logs.librdkafka_logger()),
+            outlet=Outlet(settings, self._log),
             normaliser=Normaliser(dialect.sides, without_seq=dialect.gives_time if chosen is None else chosen),
             limits_for=upstream.limits,
             log=self._log,
@@ -149,6 +149,6 @@ class Bridge:
             os._exit(EXIT_UNDELIVERED)
         self.wanted_down.set()
 
-    def _log(self, event: str, level: str = "info", **fields: Any) -> None:
+    def _log(self, event: str, /, level: str = "info", **fields: Any) -> None:
         logger = self._limited if event.startswith(LIMITED) else self._logger
         getattr(logger, level)(event, **fields)

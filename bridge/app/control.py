@@ -16,7 +16,7 @@ from typing import Any
 from bridge.app.link import Log
 from bridge.app.mailbox import Assigned, Mailbox, Revoked
 from bridge.control.topic import ControlTopic
-from bridge.errors import KafkaUnusable
+from bridge.errors import KafkaOutOfReach, KafkaUnusable
 from bridge.model import ControlSnapshot, Desired
 from bridge.publish import topics
 from bridge.settings import Settings
@@ -110,7 +110,7 @@ class Control:
                 if settings.topics.ensure:
                     topics.ensure(settings.kafka.as_librdkafka(), specs)
                 missing = topics.missing(settings.kafka.as_librdkafka(), [spec.name for spec in specs], LOOK_S)
-            except topics.KafkaOutOfReach as error:
+            except KafkaOutOfReach as error:
                 self._out_of_reach(str(error))
                 self._stopping.wait(PAUSE_S)
                 continue
@@ -126,4 +126,4 @@ class Control:
         self._log("kafka_out_of_reach", "warning", why=why, bootstrap=self._settings.kafka.bootstrap_servers)
 
     def _write(self, event: str, /, **fields: Any) -> None:
-        self._log(event, "info", **fields)
+        self._log(event, fields.pop("level", "info"), **fields)

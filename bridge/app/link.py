@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from threading import Thread
-from typing import Protocol
+from typing import Any, Protocol
 
 from bridge.app.mailbox import Dialled, Mailbox
 from bridge.errors import TokenRefused, UpstreamUnavailable
@@ -36,7 +36,7 @@ FAREWELL_S = 1.0
 class Log(Protocol):
     """Where changes of state are written; repeats are the writer's business."""
 
-    def __call__(self, event: str, level: str = "info", **fields: object) -> None:
+    def __call__(self, event: str, /, level: str = "info", **fields: Any) -> None:
         """Write one line."""
         ...
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Sequence
 
 from bridge.app.link import Log
 from bridge.app.meters import Meter
+from bridge.kafka import library_logger
 from bridge.model import Accounts, Record
 from bridge.publish.backpressure import Path
 from bridge.publish.ledger import Ledger
@@ -21,7 +21,7 @@ RETRY_S = 1.0
 class Outlet:
     """Takes records and is answerable for each of them until Kafka has it."""
 
-    def __init__(self, settings: Settings, log: Log, logger: logging.Logger) -> None:
+    def __init__(self, settings: Settings, log: Log) -> None:
         pressure = settings.backpressure
         self.ledger = Ledger()
         self.latency = Meter()
@@ -33,7 +33,7 @@ class Outlet:
             settings.kafka,
             settings.topics.ticks,
             most=pressure.handed_over_max,
-            logger=logger,
+            logger=library_logger(log),
             on_latency=self.latency.observe,
             on_trouble=self._note_trouble,
         )

@@ -1,4 +1,4 @@
-"""Words of librdkafka in our language: its properties, its errors, its log.
+"""How the control topic's clients are set up, and what their errors mean.
 
 It has two kinds of errors for us. A refusal needs an operator: `refusal` makes a `KafkaUnusable` of it, with the
 remedy. Everything else is trouble that passes: the library tries again by itself, for as long as it takes.
@@ -6,23 +6,15 @@ remedy. Everything else is trouble that passes: the library tries again by itsel
 
 from __future__ import annotations
 
-import logging
-import time
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException
 
-from bridge.errors import KafkaUnusable, SettingsError
+from bridge.errors import KafkaUnusable
+from bridge.kafka import CREDENTIALS, opened
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from bridge.settings import Settings
-
-_Client = TypeVar("_Client")
-
-#: Seconds for which a kind of line in the library's log is not repeated: it logs every attempt to connect.
-QUIET_S = 30.0
 
 _UNKNOWN_TOPIC = (
     KafkaError.UNKNOWN_TOPIC_OR_PART,
@@ -45,14 +37,8 @@ HEARTBEAT_MAX_S = 0.5
 POLL_MARGIN_S = 60.0
 
 
-_CREDENTIALS = (
-    KafkaError._AUTHENTICATION,  # noqa: SLF001
-    KafkaError.SASL_AUTHENTICATION_FAILED,
-    KafkaError.UNSUPPORTED_SASL_MECHANISM,
-)
-
 _REMEDIES = {
-    **dict.fromkeys(_CREDENTIALS, "set KAFKA__SECURITY_PROTOCOL and KAFKA__SASL_* to what the cluster knows"),
+    **dict.fromkeys(CREDENTIALS, "set KAFKA__SECURITY_PROTOCOL and KAFKA__SASL_* to what the cluster knows"),
     **dict.fromkeys(_UNKNOWN_TOPIC, "run `tickbridge topics ensure`, or set TOPICS__SUBSCRIPTIONS to another name"),
     KafkaError._SSL: "set KAFKA__SSL_CA_LOCATION to the authority of the brokers' certificates",  # noqa: SLF001
     KafkaError.TOPIC_AUTHORIZATION_FAILED: "grant our user READ and DESCRIBE on the topic",
@@ -63,14 +49,6 @@ _REMEDIES = {
     ),
     KafkaError.INCONSISTENT_GROUP_PROTOCOL: "set GROUP__ID to a group that nothing else uses",
 }
-
-
-class Log(Protocol):
-    """A logger's method, as structlog has it: a constant event and its fields."""
-
-    def __call__(self, event: str, /, **fields: Any) -> object:
-        """Write one line."""
-        ...
 
 
 def refusal(error: KafkaError, about: str) -> KafkaUnusable | None:
@@ -117,19 +95,6 @@ def topic_is_gone(properties: dict[str, Any], topic: str, timeout_s: float) -> b
     return found.error is not None and found.error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART
 
 
-def opened(make: Callable[[dict[str, Any]], _Client], properties: dict[str, Any]) -> _Client:
-    """Make a client of librdkafka.
-
-    Raises:
-        SettingsError: the library does not take the properties.
-    """
-    try:
-        return make(properties)
-    except KafkaException as error:
-        said = error.args[0].str() if isinstance(error.args[0], KafkaError) else str(error)
-        raise SettingsError(f"KAFKA__*: {said}; mend the setting, or the property in KAFKA__EXTRA") from None
-
-
 class Watch:
     """Takes the library's errors for a client that lives for one task, and keeps what explains its failure."""
 
@@ -155,27 +120,3 @@ class Watch:
     def late(self, what: str) -> KafkaUnusable:
         """Make the exception that says that time is over; ``what`` is the beginning of its sentence."""
         return KafkaUnusable(f"{what} ({self._remark})", "check KAFKA__BOOTSTRAP_SERVERS and the state of the brokers")
-
-
-def library_logger(log: Log, clock: Callable[[], float] = time.monotonic) -> logging.Logger:
-    """Make a logger for librdkafka that hands its lines to ``log`` instead of to standard error."""
-    logger = logging.Logger("librdkafka")  # noqa: LOG001  outside the hierarchy: nobody else may configure it
-    logger.addHandler(_Forward(log, clock))
-    return logger
-
-
-class _Forward(logging.Handler):
-    def __init__(self, log: Log, clock: Callable[[], float]) -> None:
-        super().__init__()
-        self._log = log
-        self._clock = clock
-        self._said: dict[str, float] = {}
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Hand a line on, unless its kind (its first word) was said a moment ago."""
-        text = record.getMessage()
-        kind, now = text.partition(" ")[0], self._clock()
-        if record.levelno > logging.DEBUG and now - self._said.get(kind, -QUIET_S) < QUIET_S:
-            return
-        self._said[kind] = now
-        self._log("librdkafka", severity=record.levelname.lower(), message=text)

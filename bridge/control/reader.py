@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 
 from bridge.control.desired import Fold
-from bridge.control.kafka import Log, Watch, library_logger, opened
+from bridge.control.kafka import Watch
+from bridge.kafka import Log, library_logger, opened
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -30,17 +30,9 @@ from typing import TYPE_CHECKING, Protocol
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from bridge.control.desired import Fold, Result
-from bridge.control.kafka import (
-    OUT_OF_REACH,
-    TOPIC_DOUBTS,
-    Log,
-    library_logger,
-    member_properties,
-    opened,
-    refusal,
-    topic_is_gone,
-)
+from bridge.control.kafka import OUT_OF_REACH, TOPIC_DOUBTS, member_properties, refusal, topic_is_gone
 from bridge.control.standing import Standing
+from bridge.kafka import Log, library_logger, opened
 from bridge.model import ControlSnapshot, Desired
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from confluent_kafka import KafkaError, Producer
 
-from bridge.control.kafka import Log, Watch, library_logger, opened
+from bridge.control.kafka import Watch
+from bridge.kafka import Log, library_logger, opened
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -5,7 +5,7 @@ when somebody asks. It holds no state of its own and counts nothing.
 """
 
 from bridge.observe.http import HttpServer
-from bridge.observe.logs import Limited, get_logger, hook_uncaught, librdkafka_logger, setup
+from bridge.observe.logs import Limited, get_logger, hook_uncaught, setup
 from bridge.observe.redact import Redactor
 from bridge.observe.site import Site
 from bridge.observe.status import Identity
@@ -18,6 +18,5 @@ __all__ = [
     "Site",
     "get_logger",
     "hook_uncaught",
-    "librdkafka_logger",
     "setup",
 ]

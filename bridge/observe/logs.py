@@ -75,15 +75,6 @@ def get_logger(name: str) -> structlog.stdlib.BoundLogger:
     return log
 
 
-def librdkafka_logger(per_s: float = 60.0) -> logging.Logger:
-    """Give the logger to pass to every Kafka client; a complaint that repeats is written once in ``per_s`` seconds."""
-    logger = logging.getLogger("librdkafka")
-    for former in list(logger.filters):
-        logger.removeFilter(former)
-    logger.addFilter(_Repeats(Limiter(per_s)))
-    return logger
-
-
 class Limiter:
     """Decides which of many equal events is written: the first, and then one in ``per_s`` seconds. Pure."""
 
@@ -147,23 +138,6 @@ class Limited:
             left_out = self._limiter.admit((write.__name__, event), self._clock())
         if left_out is not None:
             write(event, **fields, **({"left_out": left_out} if left_out else {}))
-
-
-class _Repeats(logging.Filter):
-    """Limits librdkafka's lines by their facility and client: its arguments are facility, client and text."""
-
-    def __init__(self, limiter: Limiter) -> None:
-        super().__init__()
-        self._limiter = limiter
-        self._lock = threading.Lock()
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        key = record.args[:2] if isinstance(record.args, tuple) else ()
-        with self._lock:
-            left_out = self._limiter.admit((record.levelno, *key), record.created)
-        if left_out:
-            record.left_out = left_out
-        return left_out is not None
 
 
 class _Pipe(logging.StreamHandler[TextIO]):

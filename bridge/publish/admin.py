@@ -9,19 +9,19 @@ and refuses us is `KafkaUnusable`: an operator must mend it.
 
 from __future__ import annotations
 
-import logging
 import time
 from concurrent.futures import wait
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import tenacity
 from confluent_kafka import Consumer, KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, ConfigResource  # type: ignore[attr-defined]  # its stubs forget it
 from confluent_kafka.cimpl import NewTopic  # confluent_kafka.admin has it too, but for no type checker
 
-from bridge.errors import KafkaUnusable, SettingsError
+from bridge.errors import KafkaOutOfReach, KafkaUnusable
+from bridge.kafka import CREDENTIALS, opened, silent_logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -29,19 +29,12 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 Properties = dict[str, str | int | float | bool]
-_T = TypeVar("_T")
 
 #: Seconds that one attempt to reach Kafka takes, and between two looks at whether it has refused us meanwhile.
 TRY_S, GLANCE_S = 1.0, 0.2
 
 #: Seconds between two looks for a topic that was just made: metadata follows, and nobody is told when it has.
 PROPAGATION_S = 0.05
-
-CREDENTIALS = (
-    KafkaError._AUTHENTICATION,  # noqa: SLF001  librdkafka's own codes are spelled with an underscore
-    KafkaError.SASL_AUTHENTICATION_FAILED,
-    KafkaError.UNSUPPORTED_SASL_MECHANISM,
-)
 
 _REMEDIES = {
     **dict.fromkeys(CREDENTIALS, "set KAFKA__SECURITY_PROTOCOL and KAFKA__SASL_* to what the cluster knows"),
@@ -52,10 +45,6 @@ _REMEDIES = {
     KafkaError.POLICY_VIOLATION: "ask who runs the cluster what its policy allows, and set TOPICS__* so",
     KafkaError.TOPIC_EXCEPTION: "set TOPICS__* to names of letters, digits and . _ -",
 }
-
-
-class KafkaOutOfReach(KafkaUnusable):
-    """No broker answered in time; trying again later may help."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +63,13 @@ class Admin:
         self._deadline = time.monotonic() + timeout_s
         self._refusal: KafkaError | None = None
         self._remark = "no answer"
-        self._properties: dict[str, Any] = {**kafka, "error_cb": self._hear, "logger": _silent()}
+        self._properties: dict[str, Any] = {**kafka, "error_cb": self._hear, "logger": silent_logger()}
         own = {"group.id": "tickbridge-topics", "allow.auto.create.topics": False}  # the group is never joined
-        self._consumer = _opened(Consumer, {**self._properties, **own})
+        self._consumer = opened(Consumer, {**self._properties, **own})
 
     @cached_property
     def _admin(self) -> AdminClient:
-        return _opened(AdminClient, self._properties)
+        return opened(AdminClient, self._properties)
 
     def __enter__(self) -> Self:
         """Give the open door."""
@@ -189,18 +178,3 @@ class Admin:
 def _refuse(error: KafkaError, about: str) -> NoReturn:
     remedy = _REMEDIES.get(error.code(), "look at the brokers' logs")
     raise KafkaUnusable(f"Kafka refuses {about}: {error.str()}", remedy)
-
-
-def _opened(make: Callable[[dict[str, Any]], _T], properties: dict[str, Any]) -> _T:
-    try:
-        return make(properties)
-    except KafkaException as error:
-        said = error.args[0].str() if isinstance(error.args[0], KafkaError) else str(error)
-        raise SettingsError(f"KAFKA__*: {said}; mend the setting, or the property in KAFKA__EXTRA") from None
-
-
-def _silent() -> logging.Logger:
-    """Make a logger that says nothing: what matters of the library's log comes as errors too."""
-    logger = logging.Logger("librdkafka")  # noqa: LOG001  outside the hierarchy: nobody else may configure it
-    logger.addHandler(logging.NullHandler())
-    return logger

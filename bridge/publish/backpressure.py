@@ -54,7 +54,6 @@ class Path:
         """Give the records that may be handed over now, oldest first."""
         if self.held or (self._paused and handed_over > self._low):
             return []
-        self._paused = False
         room = self._high - handed_over
         taken = [self._queue.popleft() for _ in range(min(room, len(self._queue)))]
         self.queue_bytes -= sum(map(cost, taken))

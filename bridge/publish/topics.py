@@ -11,15 +11,13 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from bridge.publish.admin import Admin, KafkaOutOfReach
+from bridge.publish.admin import Admin
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from bridge.publish.admin import Properties
     from bridge.settings import TopicSettings
-
-__all__ = ["KafkaOutOfReach", "Outcome", "TopicReport", "TopicSpec", "ensure", "fit", "missing", "plan"]
 
 HOUR_MS = 3_600_000
 MIN_ISR = "min.insync.replicas"

@@ -8,7 +8,8 @@ everything here:
 - The first request of a connection holds only *proven* codes (accepted before) where there are any; then come the new.
 - A refused request is narrowed down by halving its new codes; the proven ones are in every trial. What a refusal does
   to the list in force is unknown, so after two in a row the proven codes are restated alone.
-- A code found bad waits out a long back-off before it is tried again.
+- A code found bad waits out a long back-off before it is tried again, unless what it was tried beside turns out to be
+  what the venue refuses.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ class Reconciler:
 
     @property
     def accepted(self) -> frozenset[str]:
-        """The codes that the venue is known to hold on this connection."""
+        """The codes that the venue is known to hold on this connection; none between a refusal and the next consent."""
         return self._held if self._sure else frozenset()
 
     @property
@@ -159,7 +160,8 @@ class Reconciler:
             elif not connected:
                 yield symbol, code, State.OFFLINE, None
             else:
-                yield symbol, code, State.WAITING if code in self.accepted else State.PENDING, None
+                # What was accepted stays so while others are tried: no refusal of theirs says that it is gone.
+                yield symbol, code, State.WAITING if code in self._held else State.PENDING, None
 
     def _make_plan(self) -> Plan | None:
         proven, fresh = self._split()

@@ -15,10 +15,10 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its stubs f
     ResourceType,
 )
 
-from bridge.errors import KafkaUnusable, SettingsError
+from bridge.errors import KafkaOutOfReach, KafkaUnusable, SettingsError
 from bridge.publish import topics
 from bridge.publish.admin import Admin, Properties
-from bridge.publish.topics import KafkaOutOfReach, Outcome, TopicReport, TopicSpec
+from bridge.publish.topics import Outcome, TopicReport, TopicSpec
 from bridge.settings import TopicSettings
 from tests.support.kafka import Cluster, KafkaBroker, unique
 

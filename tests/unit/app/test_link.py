@@ -86,7 +86,7 @@ class Lines:
     def __init__(self) -> None:
         self.events: list[tuple[str, dict[str, Any]]] = []
 
-    def __call__(self, event: str, level: str = "info", **fields: Any) -> None:
+    def __call__(self, event: str, /, level: str = "info", **fields: Any) -> None:
         self.events.append((event, {"level": level, **fields}))
 
 

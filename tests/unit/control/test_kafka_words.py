@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from confluent_kafka import Consumer, KafkaError
 
-from bridge.control.kafka import QUIET_S, Watch, library_logger, opened, refusal
+from bridge.control.kafka import Watch, refusal
 from bridge.errors import KafkaUnusable, SettingsError
+from bridge.kafka import QUIET_S, library_logger, opened
 
 
 class Lines:
@@ -86,7 +87,7 @@ def test_what_comes_too_late_is_explained_by_the_last_error() -> None:
 def test_the_librarys_log_goes_to_ours_and_nowhere_else(capfd: pytest.CaptureFixture[str]) -> None:
     lines = Lines()
     library_logger(lines).error("FAIL [thrd:main]: %s", "connection refused")
-    assert lines.said == [("librdkafka", {"severity": "error", "message": "FAIL [thrd:main]: connection refused"})]
+    assert lines.said == [("librdkafka", {"level": "error", "message": "FAIL [thrd:main]: connection refused"})]
     assert capfd.readouterr() == ("", "")
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import structlog
 
-from bridge.observe.logs import Limited, Limiter, get_logger, librdkafka_logger, setup
+from bridge.observe.logs import Limited, Limiter, get_logger, setup
 from bridge.observe.redact import Redactor
 from bridge.settings.groups import LogSettings
 
@@ -211,27 +211,3 @@ def test_a_limited_logger_keeps_levels_apart(lines: Lines) -> None:
     log.error("x")
     log.error("x")
     assert [line["level"] for line in lines.read_all()] == ["info", "warning", "error"]
-
-
-def test_librdkafka_may_not_flood_the_log(lines: Lines) -> None:
-    logger = librdkafka_logger()
-    for number in range(100):
-        logger.error("%s [%s] %s", "FAIL", "rdkafka#producer-1", f"connect number {number} refused")
-    logger.error("%s [%s] %s", "FAIL", "rdkafka#consumer-2", "refused")
-    events = [line["event"] for line in lines.read_all()]
-    assert events == [
-        "FAIL [rdkafka#producer-1] connect number 0 refused",
-        "FAIL [rdkafka#consumer-2] refused",
-    ]
-
-
-def test_librdkafka_tells_how_much_was_left_out(lines: Lines) -> None:
-    logger = librdkafka_logger(per_s=0.0)
-    logger = librdkafka_logger(per_s=60.0)
-    for created in (0.0, 1.0, 2.0, 60.0):
-        record = logger.makeRecord("librdkafka", logging.ERROR, "", 0, "%s [%s] %s", ("FAIL", "p", "x"), None)
-        record.created = created
-        logger.handle(record)
-    first, second = lines.read_all()
-    assert "left_out" not in first
-    assert second["left_out"] == 2

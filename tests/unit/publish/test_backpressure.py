@@ -55,6 +55,12 @@ def test_nothing_goes_once_the_mark_is_reached_until_the_low_mark_is() -> None:
     assert numbers(path.take(5)) == [10]
 
 
+def test_the_mark_counts_as_reached_by_the_records_that_went_straight_through() -> None:
+    path = Path(10, PLENTY)
+    assert numbers(path.offer(records(0, 10), 0)[0]) == list(range(10))
+    assert path.offer(records(10, 11), 9) == ([], 0)
+
+
 def test_the_low_mark_reached_records_go_straight_through_again() -> None:
     path = Path(10, PLENTY)
     path.offer(records(0, 10), 0)

@@ -53,7 +53,7 @@ def test_a_status_says_all_it_knows() -> None:
     row = SymbolState(
         "HKEX:00700", "700.HK", State.REJECTED, "venue_600", "the venue refuses it", 1_790_000_000_000_000
     )
-    assert status(row, session=7, control=(0, 0), effective={"priority": 5}, warnings=("unknown field 'prio'",)) == {
+    assert status(row, session=7, control=(0, 17), effective={"priority": 5}, warnings=("unknown field 'prio'",)) == {
         "v": 1,
         "bridge": "tickbridge",
         "symbol": "HKEX:00700",
@@ -65,7 +65,7 @@ def test_a_status_says_all_it_knows() -> None:
         "detail": "the venue refuses it",
         "last_tick_us": 1_790_000_000_000_000,
         "control_partition": 0,
-        "control_offset": 0,
+        "control_offset": 17,
         "effective": {"priority": 5},
         "session": 7,
         "warnings": ["unknown field 'prio'"],

@@ -248,6 +248,18 @@ def test_a_code_that_goes_bad_while_it_is_held_is_found_and_costs_no_good_newcom
     assert talk.states()["B"] == (State.REJECTED, "venue_600")
 
 
+@every_refusal
+def test_a_stream_of_changes_does_not_keep_it_from_finding_what_went_bad(refused: Refused) -> None:
+    talk = Talk(ScriptedVenue(refused=refused)).want(codes(16))
+    talk.settle()
+    talk.venue.bad = {"C9"}
+    for number in range(40):
+        talk.want([*codes(16), f"N{number}"])
+        talk.step()
+    assert talk.venue.held >= set(codes(16)) - {"C9"}
+    assert talk.states()["C9"] == (State.REJECTED, "venue_600")
+
+
 def test_a_newcomer_is_not_blamed_for_a_code_that_went_bad_and_was_then_removed() -> None:
     talk = Talk().want("A")
     talk.settle()
@@ -379,6 +391,12 @@ def test_a_refused_code_stays_refused_over_reconnects() -> None:
     assert talk.states()["X"] == (State.REJECTED, "venue_600")
 
 
+def test_a_refused_code_is_not_tried_again_because_a_neighbour_leaves() -> None:
+    talk = Talk(ScriptedVenue(bad={"X"})).want("ABX")
+    talk.settle()
+    assert talk.want("AX").settle() == [{"A"}]
+
+
 def test_a_refused_code_is_forgotten_when_nobody_wants_it() -> None:
     talk = Talk(ScriptedVenue(bad={"X"})).want("AX")
     talk.settle()
@@ -409,6 +427,13 @@ def test_a_cap_that_shrinks_between_connections_is_found_too(before: int, after:
     talk.venue.cap = after
     talk.reconnect().settle(40)
     assert talk.venue.held == set(codes(after))
+
+
+def test_a_cap_that_is_not_filled_proves_no_larger_one() -> None:
+    talk = Talk(ScriptedVenue(cap=37)).want(codes(60))
+    talk.step()
+    talk.want(codes(10)).settle()
+    assert [len(one) for one in talk.want(codes(60)).settle()][:3] == [30, 45, 37]
 
 
 def test_bad_codes_and_a_cap_at_once_leave_the_cap_full_of_good_ones() -> None:
@@ -493,6 +518,14 @@ def test_states_say_how_far_a_symbol_has_come() -> None:
         "D": (State.DISABLED, "disabled"),
     }
     assert talk.reconciler.accepted == set("AB")
+
+
+def test_while_new_codes_are_tried_the_accepted_ones_stay_what_they_are() -> None:
+    talk = Talk(ScriptedVenue(bad={"X"})).want("AB")
+    talk.settle()
+    talk.want("ABX").step()
+    assert talk.reconciler.accepted == frozenset()
+    assert talk.states() == {"A": (State.WAITING, ""), "B": (State.WAITING, ""), "X": (State.REJECTED, "venue_600")}
 
 
 def test_without_a_connection_only_what_is_wrong_anyway_is_not_offline() -> None:

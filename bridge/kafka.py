@@ -1,0 +1,76 @@
+"""librdkafka in our words, for every room that opens a client of it: how one is made, and where its log goes."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
+
+from confluent_kafka import KafkaError, KafkaException
+
+from bridge.errors import SettingsError
+
+_Client = TypeVar("_Client")
+
+#: Seconds for which a kind of line in the library's log is not repeated: it logs every attempt to connect.
+QUIET_S = 30.0
+
+#: Errors that say that the brokers do not know us.
+CREDENTIALS = (
+    KafkaError._AUTHENTICATION,  # noqa: SLF001  librdkafka's own codes are spelled with an underscore
+    KafkaError.SASL_AUTHENTICATION_FAILED,
+    KafkaError.UNSUPPORTED_SASL_MECHANISM,
+)
+
+
+class Log(Protocol):
+    """A logger's method, as structlog has it: a constant event and its fields."""
+
+    def __call__(self, event: str, /, **fields: Any) -> object:
+        """Write one line."""
+        ...
+
+
+def opened(make: Callable[[dict[str, Any]], _Client], properties: dict[str, Any]) -> _Client:
+    """Make a client of librdkafka.
+
+    Raises:
+        SettingsError: the library does not take the properties.
+    """
+    try:
+        return make(properties)
+    except KafkaException as error:
+        said = error.args[0].str() if isinstance(error.args[0], KafkaError) else str(error)
+        raise SettingsError(f"KAFKA__*: {said}; mend the setting, or the property in KAFKA__EXTRA") from None
+
+
+def library_logger(log: Log, clock: Callable[[], float] = time.monotonic) -> logging.Logger:
+    """Make a logger for librdkafka that hands its lines to ``log`` instead of to standard error."""
+    logger = logging.Logger("librdkafka")  # noqa: LOG001  outside the hierarchy: nobody else may configure it
+    logger.addHandler(_Forward(log, clock))
+    return logger
+
+
+class _Forward(logging.Handler):
+    def __init__(self, log: Log, clock: Callable[[], float]) -> None:
+        super().__init__()
+        self._log = log
+        self._clock = clock
+        self._said: dict[str, float] = {}
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Hand a line on, unless its kind (its first word) was said a moment ago."""
+        text = record.getMessage()
+        kind, now = text.partition(" ")[0], self._clock()
+        if record.levelno > logging.DEBUG and now - self._said.get(kind, -QUIET_S) < QUIET_S:
+            return
+        self._said[kind] = now
+        self._log("librdkafka", level=record.levelname.lower(), message=text)
+
+
+def silent_logger() -> logging.Logger:
+    """Make a logger that says nothing: what matters of the library's log comes as errors too."""
+    logger = logging.Logger("librdkafka")  # noqa: LOG001  outside the hierarchy: nobody else may configure it
+    logger.addHandler(logging.NullHandler())
+    return logger
