@@ -33,6 +33,11 @@ RESERVED = {
     "bootstrap.servers": "it has a setting of its own, KAFKA__BOOTSTRAP_SERVERS",
     "enable.auto.commit": "the control topic is read from its beginning at every start",
     "group.id": "it has a setting of its own, GROUP__ID",
+    "auto.offset.reset": "the control topic is read from its beginning at every start",
+    "enable.partition.eof": "nothing is sent upstream before the control topic was read to its end",
+    "isolation.level": "control records of an aborted transaction were never asked for",
+    "max.poll.interval.ms": "a hand-over may take as long as SHUTDOWN__BUDGET_S",
+    "delivery.report.only.error": "a tick counts as published only when Kafka says so",
     "session.timeout.ms": "it has a setting of its own, GROUP__SESSION_TIMEOUT_S",
 }
 
@@ -103,6 +108,21 @@ class UpstreamSettings(_Group):
         if "token=" in parts.query:
             raise ValueError("carries a token, which belongs into UPSTREAM__TOKEN or UPSTREAM__TOKEN_FILE")
         return url
+
+    @field_validator("heartbeat_s")
+    @classmethod
+    def _room_for_requests(cls, heartbeat_s: float, info: ValidationInfo) -> float:
+        # Nothing is sent in the interval before and after a heartbeat: what is left must be enough for a request.
+        if heartbeat_s < 3 * info.data.get("request_interval_s", 0.0):
+            raise ValueError("is less than three times UPSTREAM__REQUEST_INTERVAL_S, so no request would ever be sent")
+        return heartbeat_s
+
+    @field_validator("silence_s")
+    @classmethod
+    def _heartbeats_break_it(cls, silence_s: float, info: ValidationInfo) -> float:
+        if silence_s <= info.data.get("heartbeat_s", 0.0):
+            raise ValueError("is not above UPSTREAM__HEARTBEAT_S, so a quiet market would look like a dead connection")
+        return silence_s
 
     @field_validator("token_file", "ca_file")
     @classmethod

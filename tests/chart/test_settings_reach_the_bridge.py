@@ -39,14 +39,20 @@ def loaded(manifests: dict[str, Manifest], monkeypatch: pytest.MonkeyPatch, tmp_
     return load()
 
 
+#: Settings that must fit together.
+PACE = {"UPSTREAM__REQUEST_INTERVAL_S": 0.5, "UPSTREAM__HEARTBEAT_S": 2.5, "UPSTREAM__SILENCE_S": 5.5}
+
+
 def sample(setting: Setting, schema: dict[str, Any], tmp_path: Path) -> Any:
     """Give a value that differs from the setting's default wherever its schema leaves a choice."""
-    if setting.key == "extra":
-        return {"linger.ms": 20, "client.rack": "1", "socket.keepalive.enable": True}
-    if setting.key == "ca_file":
-        return str(tmp_path / "token")
-    if setting.key == "url":
-        return "wss://venue.example/quote"
+    given: dict[str, Any] = {
+        **PACE,
+        "KAFKA__EXTRA": {"linger.ms": 20, "client.rack": "1", "socket.keepalive.enable": True},
+        "UPSTREAM__CA_FILE": str(tmp_path / "token"),
+        "UPSTREAM__URL": "wss://venue.example/quote",
+    }
+    if setting.name in given:
+        return given[setting.name]
     if "enum" in schema:
         return schema["enum"][-1]
     if "const" in schema:

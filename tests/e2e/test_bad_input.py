@@ -11,6 +11,7 @@ import pytest
 
 from bridge.simulator import DEFAULT_TOKEN, Simulator
 from tests.e2e.conftest import World
+from tests.support.kafka import KafkaBroker
 from tests.support.process import BridgeProcess
 
 MakeBridge = Callable[..., BridgeProcess]
@@ -122,17 +123,34 @@ def test_kafka_out_of_reach_at_start_is_waited_for_and_said(
     assert bridge.stop() == 0
 
 
-def test_a_second_signal_stops_at_once(world: World, make_venue: MakeVenue, make_bridge: MakeBridge) -> None:
+def test_a_second_signal_stops_at_once(make_venue: MakeVenue, make_bridge: MakeBridge, own_kafka: KafkaBroker) -> None:
+    world = World(own_kafka.cluster)
     venue = make_venue(rate=100)
     world.subscribe("AAPL.US")
-    settings = world.settings(venue, KAFKA__BOOTSTRAP_SERVERS=world.cluster.bootstrap)
-    bridge = make_bridge(settings)
+    bridge = make_bridge(world.settings(venue, SHUTDOWN__BUDGET_S="60"))
     bridge.wait_until("ticks", lambda: bridge.status()["accounts"]["published"] > 10)
-    venue.switches.half_open = True  # the farewell will not be answered, which takes the first signal a moment
+    own_kafka.suspend()  # so that the first signal has something to wait for
+    bridge.wait_until("ticks wait", lambda: bridge.status()["accounts"]["in_flight"] > 10)
     bridge.process.send_signal(signal.SIGTERM)
     bridge.wait_for("stopping")
-    assert bridge.stop(timeout_s=5) in (0, 4)
+    assert bridge.stop(timeout_s=10) == 4
     assert bridge.count("stopped") == 0
+
+
+def test_what_cannot_be_delivered_in_time_is_counted_and_ends_with_4(
+    make_venue: MakeVenue, make_bridge: MakeBridge, own_kafka: KafkaBroker
+) -> None:
+    world = World(own_kafka.cluster)
+    venue = make_venue(rate=100)
+    world.subscribe("AAPL.US")
+    bridge = make_bridge(world.settings(venue, SHUTDOWN__BUDGET_S="3"))
+    bridge.wait_until("ticks", lambda: bridge.status()["accounts"]["published"] > 10)
+    own_kafka.suspend()
+    bridge.wait_until("ticks wait", lambda: bridge.status()["accounts"]["in_flight"] > 10)
+    assert bridge.stop() == 4
+    accounts = bridge.wait_for("stopped")
+    assert accounts["balanced"]
+    assert accounts["undelivered"] == accounts["in_flight"] > 10
 
 
 def test_bad_control_records_are_counted_and_stop_nothing(

@@ -404,7 +404,7 @@ def test_each_limit_of_a_plan_can_be_overridden(environment: Set) -> None:
         "REQUEST_INTERVAL_S": 2.0,
         "RECONNECT_MIN_S": 4.0,
         "RECONNECT_MAX_S": 90.0,
-        "HEARTBEAT_S": 5.0,
+        "HEARTBEAT_S": 6.0,
         "SILENCE_S": 15.0,
         "ACK_TIMEOUT_S": 6.0,
     }
@@ -412,6 +412,19 @@ def test_each_limit_of_a_plan_can_be_overridden(environment: Set) -> None:
     limits = load().upstream.limits(partitions=3)
     assert {name: getattr(limits, name.lower()) for name in given} == given
     assert limits.partitions == 3
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"REQUEST_INTERVAL_S": "4", "HEARTBEAT_S": "10"}, "UPSTREAM__HEARTBEAT_S=10"),
+        ({"HEARTBEAT_S": "25", "SILENCE_S": "25"}, "UPSTREAM__SILENCE_S=25"),
+    ],
+)
+def test_a_pace_that_could_not_work_is_refused(environment: Set, given: dict[str, str], named: str) -> None:
+    environment({f"UPSTREAM__{name}": value for name, value in given.items()})
+    with pytest.raises(SettingsError, match=named):
+        load()
 
 
 def test_the_longest_back_off_is_never_below_the_shortest(environment: Set) -> None:
