@@ -22,6 +22,7 @@ check: .venv/.installed .venv/.tools ## Everything that CI holds: format, lint, 
 	$(BIN)/mypy
 	$(BIN)/python -m scripts.settings_table --check
 	$(BIN)/python -m scripts.chart_schema --check
+	$(BIN)/python -m scripts.topics_doc --check
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest $(ARGS)
 	$(BIN)/coverage combine --quiet
@@ -38,6 +39,7 @@ fmt: .venv/.installed ## Format, and mend what the linter can
 docs: .venv/.installed ## Write the generated files anew
 	$(BIN)/python -m scripts.settings_table
 	$(BIN)/python -m scripts.chart_schema
+	$(BIN)/python -m scripts.topics_doc
 
 lock: .venv/.installed ## Pin the newest versions that pyproject.toml allows
 	PYTHON=$(BIN)/python scripts/lock.sh

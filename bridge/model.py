@@ -123,6 +123,37 @@ class SymbolState:
 
 
 @dataclass(frozen=True, slots=True)
+class Truth:
+    """What a status record should say: the row, the control record it speaks of, and the control value in force."""
+
+    row: SymbolState
+    control: tuple[int, int]  # partition and offset
+    effective: dict[str, object] | None = None
+    warnings: tuple[str, ...] = ()
+    session: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """The rows of every link, as of one moment; a new one is made when something on it changed."""
+
+    rows: Mapping[int, Mapping[str, SymbolState]] = field(default_factory=dict)  # partition, symbol
+    sessions: Mapping[int, int] = field(default_factory=dict)  # partition
+
+
+@dataclass(frozen=True, slots=True)
+class Unusable:
+    """A control record that cannot be used, byte for byte, and why."""
+
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
 class LinkState:
     """One control partition's upstream connection, as people see it."""
 

@@ -11,7 +11,6 @@ import gc
 import os
 import signal
 import socket
-import sys
 import time
 from collections.abc import Callable
 from threading import Event, Thread
@@ -21,9 +20,9 @@ from typing import Any
 from bridge import __version__
 from bridge.app.control import Control
 from bridge.app.feed import Feed
-from bridge.app.link import Venue
 from bridge.app.mailbox import Mailbox, Stop
 from bridge.app.outlet import Outlet
+from bridge.app.venue import Venue
 from bridge.errors import EXIT_BUG, EXIT_KAFKA, EXIT_OK, EXIT_SETTINGS, EXIT_UNDELIVERED, KafkaUnusable, SettingsError
 from bridge.observe import logs
 from bridge.observe.http import HttpServer
@@ -36,6 +35,8 @@ from bridge.upstream import dialects
 
 #: Events that can come as fast as the loop turns: one line each in this many seconds.
 LIMIT_S = 10.0
+#: Seconds that the last line may take when we are to stop at once.
+LAST_LINE_S = 0.5
 LIMITED = ("frame_", "answer_without_request", "kafka_trouble", "kafka_out_of_reach")
 
 
@@ -68,8 +69,9 @@ class Bridge:
             limits_for=upstream.limits,
             log=self._log,
         )
-        self.control = Control(settings, mailbox, self._log)
-        identity = Identity(settings, f"{socket.gethostname()}-{os.getpid()}", __version__)
+        instance = f"{socket.gethostname()}-{os.getpid()}"
+        self.control = Control(settings, mailbox, self._log, instance=instance, board=lambda: self.feed.board)
+        identity = Identity(settings, instance, __version__)
         site = Site(identity, self.feed.look, self.control.look)
         self.http = HttpServer(settings.http.host, settings.http.port, site.respond, self._logger)
         self._mailbox = mailbox
@@ -78,6 +80,7 @@ class Bridge:
             "control": Thread(target=self._guard, args=(self.control.run,), name="control", daemon=True),
         }
         self.wanted_down = Event()
+        self._asked_to_stop = False  # by a signal
         self.verdict = EXIT_OK
 
     def run(self) -> int:
@@ -143,11 +146,19 @@ class Bridge:
                 self.wanted_down.set()
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002  the handler's own signature
-        if self.wanted_down.is_set():
+        # On threads of their own: this one may be inside the event or a write, and would wait for itself.
+        if self._asked_to_stop:
             # Asked twice: stop at once. Whoever asks knows that what is in flight is lost.
-            sys.stderr.flush()
+            last_line = Thread(target=self._say_at_once, daemon=True)
+            last_line.start()
+            last_line.join(LAST_LINE_S)
             os._exit(EXIT_UNDELIVERED)
-        self.wanted_down.set()
+        self._asked_to_stop = True
+        Thread(target=self.wanted_down.set, daemon=True).start()
+
+    def _say_at_once(self) -> None:
+        undelivered = self.feed.look(LAST_LINE_S / 2).accounts.in_flight
+        self._log("stopped_at_once", "error", exit_code=EXIT_UNDELIVERED, undelivered=undelivered)
 
     def _log(self, event: str, /, level: str = "info", **fields: Any) -> None:
         logger = self._limited if event.startswith(LIMITED) else self._logger

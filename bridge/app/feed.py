@@ -10,19 +10,23 @@ from __future__ import annotations
 import select
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
-from bridge.app.link import Link, Log, Venue
+from bridge.app.link import Link, Stamp
 from bridge.app.mailbox import Assigned, Dialled, Look, Mailbox, Message, Revoked, Stop
 from bridge.app.meters import Meter
 from bridge.app.outlet import Outlet
+from bridge.app.venue import Log, Venue
 from bridge.errors import UpstreamUnavailable
-from bridge.model import Desired, FeedSnapshot, Limits
+from bridge.model import Board, Desired, FeedSnapshot, Limits
 from bridge.ticks.normalise import Normaliser
 from bridge.upstream.session import Received
 
 #: Seconds between two looks at Kafka's answers while some are outstanding, and the longest sleep of all.
 ANSWERS_S = 0.02
 LONGEST_S = 1.0
+#: Seconds between two looks at whether the status topic needs telling.
+BOARD_S = 0.2
 
 
 class Feed:
@@ -40,6 +44,8 @@ class Feed:
         self._log = log
         self._links: dict[int, Link] = {}
         self._leaving: list[Revoked] = []
+        self._flushing: list[tuple[Revoked, int]] = []  # disconnected; done once so many records are settled
+        self._dial_at: dict[int, float] = {}  # of partitions that left: the plan's pause holds if they come back
         self._stop: Stop | None = None
         self._looks: list[Look] = []
         self._latency = Meter()
@@ -47,11 +53,15 @@ class Feed:
         self._last_tick_us = 0
         self.beat = time.monotonic()
         self._shown = FeedSnapshot(beat=self.beat)
+        self.board = Board()  # for the status topic: made anew when something on it has changed
+        self._board_at = 0.0
+        self._stamps: list[Stamp] = []
 
     def run(self) -> None:
         """Turn until a Stop has been carried out."""
         while not self._finished():
             self._turn()
+        self._pin()
 
     def _turn(self) -> None:
         now, wall = time.monotonic(), time.time()
@@ -64,8 +74,11 @@ class Feed:
             if transport is not None and (transport.fileno() in ready or transport.pending()):
                 self._read(link, now)
             link.work(now, time.time())
-        self._say_who_left()
         self._outlet.move_on(now)
+        self._say_who_left()
+        if now >= self._board_at:
+            self._board_at = now + BOARD_S
+            self._pin()
         self._show()
 
     # Asleep
@@ -75,6 +88,8 @@ class Feed:
             return 0.0
         moments = [link.next_due(now, wall) for link in self._links.values()]
         longest = ANSWERS_S if self._outlet.waiting or self._stop else LONGEST_S
+        if self._links:
+            longest = min(longest, BOARD_S)
         return max(0.0, min([longest, *(moment - now for moment in moments)]))
 
     def _select(self, timeout_s: float) -> set[int]:
@@ -112,7 +127,8 @@ class Feed:
     def _own(self, assigned: Assigned, now: float) -> None:
         if assigned.partition not in self._links and self._stop is None:
             limits = self._limits_for(assigned.partitions)
-            self._links[assigned.partition] = Link(assigned.partition, self._venue, limits, now)
+            dial_at = max(now, self._dial_at.pop(assigned.partition, now))
+            self._links[assigned.partition] = Link(assigned.partition, self._venue, limits, dial_at)
 
     def _leave(self, partitions: tuple[int, ...], why: str, now: float) -> None:
         for partition in partitions:
@@ -127,12 +143,22 @@ class Feed:
             message.outcome.abort()
 
     def _say_who_left(self) -> None:
-        for revoked in self._leaving:
-            if all(self._links[p].gone for p in revoked.partitions if p in self._links):
-                for partition in revoked.partitions:
-                    self._links.pop(partition, None)
+        """Let go of links that are gone, and say so once everything read so far is settled."""
+        outlet, leaving = self._outlet, self._leaving
+        self._leaving = []
+        for revoked in leaving:
+            links = [self._links[partition] for partition in revoked.partitions if partition in self._links]
+            if not all(link.gone for link in links):
+                self._leaving.append(revoked)
+                continue
+            for link in links:
+                self._dial_at[link.partition] = link.dial_at
+                del self._links[link.partition]
+            self._flushing.append((revoked, outlet.settled + outlet.waiting))
+        for revoked, mark in self._flushing:
+            if outlet.settled >= mark:
                 revoked.done.set()
-        self._leaving = [revoked for revoked in self._leaving if not revoked.done.is_set()]
+        self._flushing = [(revoked, mark) for revoked, mark in self._flushing if not revoked.done.is_set()]
 
     # Ticks
 
@@ -165,12 +191,24 @@ class Feed:
 
     # What others see
 
+    def _pin(self) -> None:
+        """Make a new board if anything on the present one is out of date; a link that starts says nothing yet."""
+        links = [link for link in self._links.values() if not link.starting]
+        stamps = [link.stamp() for link in links]
+        if stamps != self._stamps:
+            self._stamps = stamps
+            self.board = Board(
+                rows={link.partition: {row.symbol: row for row in link.rows()} for link in links},
+                sessions={link.partition: link.number for link in links},
+            )
+
     def look(self, timeout_s: float = 0.8) -> FeedSnapshot:
         """Give a snapshot as of now, on any thread; the last one there was if the loop does not turn."""
         look = Look()
         self._mailbox.put(look)
         look.done.wait(timeout_s)
-        return look.snapshot or self._shown
+        # A turn may take longer than this; the loop is none the less alive as of its last one.
+        return look.snapshot or replace(self._shown, beat=self.beat)
 
     def _show(self) -> None:
         if self._looks:

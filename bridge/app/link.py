@@ -8,37 +8,25 @@ short thread of its own that reports to the mailbox.
 from __future__ import annotations
 
 import os
-import time
-from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from enum import Enum, auto
-from threading import Thread
-from typing import Any, Protocol
 
-from bridge.app.mailbox import Dialled, Mailbox
+from bridge.app.venue import Venue
 from bridge.errors import TokenRefused, UpstreamUnavailable
 from bridge.model import Desired, Limits, LinkState, State, SymbolState
-from bridge.settings import UpstreamSettings
 from bridge.ticks.symbols import Symbols
 from bridge.upstream.admission import Admission
 from bridge.upstream.backoff import Backoff
-from bridge.upstream.dialects import Dialect
 from bridge.upstream.pacing import Pacing
 from bridge.upstream.reconcile import Reconciler
-from bridge.upstream.session import Fault, Received, Session, Tally
-from bridge.upstream.transport import Transport, connect
+from bridge.upstream.session import Fault, Received, Session
+from bridge.upstream.transport import Transport
 
 #: Seconds that the peer has for its close frame.
 FAREWELL_S = 1.0
-
-
-class Log(Protocol):
-    """Where changes of state are written; repeats are the writer's business."""
-
-    def __call__(self, event: str, /, level: str = "info", **fields: Any) -> None:
-        """Write one line."""
-        ...
+#: An attempt is given up after so many of its timeouts: each step has one, and a name may stand for many addresses.
+ATTEMPT_TIMEOUTS = 3
+#: Why a link that has not tried yet is not connected.
+STARTING = "starting"
 
 
 class Phase(Enum):
@@ -50,41 +38,8 @@ class Phase(Enum):
     CLOSING = auto()
 
 
-def _start(venue: Venue, partition: int, attempt: int) -> None:
-    """Make one connection on a thread of its own: it blocks."""
-    Thread(target=_dial, args=(venue, partition, attempt), name=f"dial-{partition}", daemon=True).start()
-
-
-def _dial(venue: Venue, partition: int, attempt: int) -> None:
-    """Make one connection and report; the token is read anew each time."""
-    settings = venue.settings
-    outcome: Transport | UpstreamUnavailable
-    try:
-        token = settings.read_token()
-        venue.learn_secret(token)
-        address = venue.dialect.address(settings.url or venue.dialect.default_url(settings.market), token)
-        outcome = connect(address, timeout_s=settings.connect_timeout_s, ca_file=settings.ca_file)
-    except UpstreamUnavailable as error:
-        outcome = error
-    except OSError as error:
-        outcome = TokenRefused("token", f"the token file {settings.token_file} cannot be read: {error.strerror}")
-    venue.mailbox.put(Dialled(partition, attempt, outcome))
-
-
-@dataclass(slots=True)
-class Venue:
-    """What all links share."""
-
-    settings: UpstreamSettings
-    dialect: Dialect
-    mailbox: Mailbox
-    log: Log
-    learn_secret: Callable[[str], None]
-    dial: Callable[[Venue, int, int], None] = _start
-    wall_us: Callable[[], int] = lambda: time.time_ns() // 1000
-    tally: Tally = field(default_factory=Tally)
-    sessions: Counter[str] = field(default_factory=Counter)
-    disconnects: Counter[str] = field(default_factory=Counter)
+#: Connected, starting, session, how often the reconciler has changed its mind, symbols without a tick.
+Stamp = tuple[bool, bool, int, int, int]
 
 
 class Link:
@@ -104,13 +59,15 @@ class Link:
         self._phase = Phase.DOWN
         self._attempt = 0
         self._dial_at = now
-        self._token_stamp: object = None  # of the token file, while its token is refused
+        self._dial_stamp: object = None  # of the token file, just before it was read
+        self._token_stamp: object = None  # the same, while that token is refused
         self._leaving = ""  # why the link is to end for good
-        self._closing_until = 0.0
+        self._phase_ends = 0.0  # when we lose patience with DIALLING or CLOSING
+        self._farewell_to = Fault("", "")  # why the connection is CLOSING
         self._discard = False
         self._since_us = 0
         self._down_since: float | None = None
-        self._reason = "starting"
+        self._reason = STARTING
         self._detail = ""
         self._caught_up = False
 
@@ -146,27 +103,30 @@ class Link:
                 session.fault(now) or Fault("network", "the venue closed the connection without a farewell"), now
             )
         elif self._phase is Phase.CLOSING and session.fault(now):
-            self._down(Fault(self._reason, self._detail), now)
+            self._down(self._farewell_to, now)
         return received
 
     def work(self, now: float, wall: float) -> None:
         """Do what is due."""
         self._route()
-        if self._phase is Phase.CLOSING and now >= self._closing_until:
-            self._down(Fault(self._reason, self._detail), now)
+        if self._phase is Phase.CLOSING and now >= self._phase_ends:
+            self._down(self._farewell_to, now)
         elif self._phase is Phase.DOWN and self._may_dial(now):
-            self._dial()
+            self._dial(now)
         elif self._phase is Phase.UP:
             self._talk(now, wall)
-        elif self._phase is Phase.DIALLING and self._leaving and now >= self._closing_until:
-            self._phase = Phase.DOWN
+        elif self._phase is Phase.DIALLING and now >= self._phase_ends:
+            if self._leaving:
+                self._phase = Phase.DOWN
+            else:
+                self._failed(UpstreamUnavailable("timeout", "the attempt does not come to an end"), now)
 
     def next_due(self, now: float, wall: float) -> float:
         """Give the moment at which ``work`` will have something to do if nothing is read."""
         if self._phase is Phase.UP and self.session is not None:
             return self.session.next_due(now, wall)
-        if self._phase is Phase.CLOSING or (self._phase is Phase.DIALLING and self._leaving):
-            return self._closing_until
+        if self._phase in (Phase.CLOSING, Phase.DIALLING):
+            return self._phase_ends
         if self._phase is Phase.DOWN and self._caught_up and not self._leaving:
             return min(self._dial_at, now + 1.0) if self._token_stamp is not None else self._dial_at
         return float("inf")
@@ -189,7 +149,12 @@ class Link:
         if self._phase is Phase.UP:
             self._farewell(Fault(why, "the bridge closes the connection", 1000), now, discard=False)
         elif self._phase is Phase.DIALLING:
-            self._closing_until = now + FAREWELL_S
+            self._phase_ends = now + FAREWELL_S
+
+    @property
+    def dial_at(self) -> float:
+        """The moment before which the plan allows no new connection."""
+        return self._dial_at
 
     @property
     def gone(self) -> bool:
@@ -213,11 +178,22 @@ class Link:
             detail="" if connected else self._detail,
         )
 
+    @property
+    def starting(self) -> bool:
+        """Tell whether no connection attempt has come to an end yet."""
+        return self._reason == STARTING and self._phase is not Phase.UP
+
+    def stamp(self) -> Stamp:
+        """Give something that changes when ``rows`` would say something new, prices aside."""
+        silent = sum(not route.last_us for route in self.symbols)
+        return self._phase is Phase.UP, self.starting, self.number, self.reconciler.told, silent
+
     def rows(self) -> list[SymbolState]:
         """Describe each symbol."""
         rows = []
         routes = self.symbols.routes
-        for symbol, code, known, verdict in self.reconciler.states(self._phase is Phase.UP):
+        reachable = self._phase is Phase.UP or self.starting
+        for symbol, code, known, verdict in self.reconciler.states(reachable):
             route = routes.get(code)
             last_us, price = (route.last_us, route.price) if route and route.symbol == symbol else (0, "")
             state = State.LIVE if known is State.WAITING and last_us else known
@@ -240,10 +216,11 @@ class Link:
             return True
         return now >= self._dial_at
 
-    def _dial(self) -> None:
+    def _dial(self, now: float) -> None:
         self._phase = Phase.DIALLING
-        self._attempt += 1
-        self._token_stamp = None
+        self._phase_ends = now + ATTEMPT_TIMEOUTS * self._venue.settings.connect_timeout_s
+        self._attempt = next(self._venue.attempts)
+        self._dial_stamp, self._token_stamp = self._stamp(), None
         self._venue.dial(self._venue, self.partition, self._attempt)
 
     def _up(self, transport: Transport, now: float) -> None:
@@ -292,7 +269,8 @@ class Link:
         """Say goodbye where the other side can still hear it, and give it a moment to answer."""
         self._reason, self._detail = fault.kind, fault.detail
         self._phase = Phase.CLOSING
-        self._closing_until = now + FAREWELL_S
+        self._phase_ends = now + FAREWELL_S
+        self._farewell_to = fault
         self._discard = discard
         if self.transport is None or fault.code is None:
             self._down(fault, now)
@@ -323,7 +301,7 @@ class Link:
 
     def _back_off(self, now: float, *, token: bool) -> None:
         self._dial_at = self._backoff.failed(now, token=token)
-        self._token_stamp = self._stamp() if token else None
+        self._token_stamp = self._dial_stamp if token else None
 
     def _stamp(self) -> object:
         """Give something that changes when the token file does."""

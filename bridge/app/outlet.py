@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from bridge.app.link import Log
 from bridge.app.meters import Meter
+from bridge.app.venue import Log
 from bridge.kafka import library_logger
 from bridge.model import Accounts, Record
 from bridge.publish.backpressure import Path
@@ -46,6 +46,11 @@ class Outlet:
         return sum(self.places().values())
 
     @property
+    def settled(self) -> int:
+        """How many records need nothing more: Kafka has them, or never will."""
+        return self._publisher.published + self._publisher.undeliverable + self.ledger.dropped
+
+    @property
     def queue_bytes(self) -> int:
         """How much memory waiting records take."""
         return self._path.queue_bytes
@@ -82,18 +87,22 @@ class Outlet:
         elif path.held and now >= self._retry_at:
             path.held = False
         self._hand_over(path.take(publisher.handed_over))
+        self._note_drained()
 
     def _hand_over(self, records: Sequence[Record]) -> None:
         if records:
             self._path.put_back(self._publisher.hand_over(records))
 
     def _note_overflow(self, dropped: int) -> None:
-        """Count what gave way; the log hears of the beginning and the end of it."""
+        """Count what gave way; the log hears of the beginning of it."""
         self.ledger.dropped += dropped
         if dropped and not self._overflowing:
             self._overflowing = True
             self._log("queue_overflows", "error", policy="drop_oldest", trouble=self.trouble)
-        elif self._overflowing and not len(self._path):
+
+    def _note_drained(self) -> None:
+        """Say that an overflow is over, whether or not new ticks come."""
+        if self._overflowing and not len(self._path):
             self._overflowing = False
             self._log("queue_drained", "warning", dropped_in_all=self.ledger.dropped)
 

@@ -1,32 +1,30 @@
-"""``tickbridge subscriptions``: what is asked for, written to the control topic and read from it."""
+"""``tickbridge subscriptions``: what is asked for, written to the control topic and read from it.
+
+``diff`` and ``apply`` live in a file of their own.
+"""
 
 from __future__ import annotations
 
 import difflib
-import json
 import math
-import sys
-from collections.abc import Iterable, Sequence
-from enum import StrEnum
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
-from rich import box
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from bridge.cli import apply, status, statuses
+from bridge.cli.complete import symbols as complete_symbols
+from bridge.cli.tables import Output, OutputOption, busy, count, emit, plain, printable, quiet, say, table
 from bridge.control import records
 from bridge.control.desired import Fold
 from bridge.control.reader import read_to_end
 from bridge.control.writer import write
 from bridge.errors import BadRecord, KafkaUnusable, SettingsError
-from bridge.model import Subscription
+from bridge.model import State, Subscription
 from bridge.publish import topics
-from bridge.settings import load
-
-#: Columns of a table that goes into a file or a pipe.
-WIDTH = 160
+from bridge.settings import Settings, load
 
 #: Seconds that it may take to see whether the control topic is there.
 LOOK_S = 10.0
@@ -41,11 +39,10 @@ Symbols = Annotated[
 ]
 
 
-class Output(StrEnum):
-    """How a result is printed."""
-
-    TABLE = "table"
-    JSON = "json"
+Standing = Annotated[
+    list[str],
+    typer.Argument(metavar="SYMBOL", help="As `subscriptions list` shows it.", autocompletion=complete_symbols),
+]
 
 
 @app.callback()
@@ -95,16 +92,16 @@ def add(
     ]
     settings = load()
     name = settings.topics.subscriptions
-    with _busy(f"Writing {name} …"):
+    with busy(f"Writing {name} …"):
         if topics.missing(settings.kafka.as_librdkafka(), [name], LOOK_S):
             raise KafkaUnusable(f"the topic {name} does not exist", "run `tickbridge topics ensure`")
-        write(settings, _quiet, pairs)
+        write(settings, quiet, pairs)
     for symbol in symbols:
         typer.echo(f"added {symbol}")
 
 
 @app.command()
-def remove(symbols: Symbols) -> None:
+def remove(symbols: Standing) -> None:
     """End subscriptions, by a tombstone for each; symbols without a record are refused, and then nothing is written.
 
     Examples:
@@ -113,26 +110,24 @@ def remove(symbols: Symbols) -> None:
     """
     settings = load()
     name = settings.topics.subscriptions
-    with _busy(f"Reading {name} …"):
-        folds = read_to_end(settings, _quiet)
+    with busy(f"Reading {name} …"):
+        folds = read_to_end(settings, quiet)
     standing = {symbol for fold in folds for symbol in _standing(fold)}
     _refuse_absent(_each_once(symbols), standing, name)
-    with _busy(f"Writing {name} …"):
+    with busy(f"Writing {name} …"):
         for fold in folds:
             # Into the partition in which the record stands, whoever put it there.
             ended = [symbol for symbol in symbols if symbol in _standing(fold)]
-            write(settings, _quiet, [(symbol.encode(), None) for symbol in ended], partition=fold.partition)
+            write(settings, quiet, [(symbol.encode(), None) for symbol in ended], partition=fold.partition)
     for symbol in symbols:
         typer.echo(f"removed {symbol}")
 
 
 @app.command("list")
-def show(
-    output: Annotated[Output, typer.Option("-o", "--output", help="How the result is printed.")] = Output.TABLE,
-) -> None:
-    """Show what the control topic asks for, and which of its records cannot be used.
+def show(output: OutputOption = Output.TABLE) -> None:
+    """Show what the control topic asks for, joined with what the bridge says about it, problems first.
 
-    What really happens with each symbol is another question: see [bold]tickbridge status[/].
+    A symbol whose state is "?" has no status: no bridge has seen it yet. More about states: [bold]tickbridge status[/].
 
     Examples:
 
@@ -142,14 +137,28 @@ def show(
     """
     settings = load()
     name = settings.topics.subscriptions
-    with _busy(f"Reading {name} …"):
-        rows = sorted((row for fold in read_to_end(settings, _quiet) for row in _rows(fold)), key=_order)
-    if output is Output.JSON:
-        typer.echo(json.dumps(rows, indent=2, ensure_ascii=False))
-    elif rows:
-        Console(width=None if sys.stdout.isatty() else WIDTH).print(_table(rows))
+    with busy(f"Reading {name} …"):
+        folds = read_to_end(settings, quiet)
+    told = _told(settings)
+    rows = sorted((row | _state(row, told) for fold in folds for row in _rows(fold)), key=_order)
+    if rows or output is not Output.TABLE:
+        emit(output, rows, lambda: _table(rows))
     else:
-        typer.echo(f"{name} asks for nothing; begin with `tickbridge subscriptions add SYMBOL`", err=True)
+        say(f"{name} asks for nothing; begin with `tickbridge subscriptions add SYMBOL`")
+
+
+app.command()(apply.diff)
+app.command()(apply.apply)
+
+
+def _told(settings: Settings) -> Mapping[str, statuses.Row]:
+    """Read what the bridge says; without it the list is still worth showing."""
+    try:
+        with busy(f"Reading {settings.topics.status} …"):
+            return status.read(settings).rows
+    except KafkaUnusable as error:
+        say(Text(f"states are unknown: {error.what}; {error.remedy}", style="yellow"))
+        return {}
 
 
 def _encoded(subscription: Subscription) -> tuple[bytes, bytes]:
@@ -209,51 +218,49 @@ def _rows(fold: Fold) -> Iterable[Row]:
         }
 
 
-def _order(row: Row) -> tuple[str, int]:
-    return row["symbol"], row["partition"]
+def _state(row: Row, told: Mapping[str, statuses.Row]) -> Row:
+    """Give the columns that the bridge fills; of an unusable record the topic itself knows best."""
+    said = told.get(row["symbol"], {})
+    problem = row["problem"]
+    return {
+        "state": State.INVALID.value if problem else said.get("state"),
+        "reason": problem["reason"] if problem else said.get("reason"),
+        "detail": problem["detail"] if problem else said.get("detail"),
+        "since_us": said.get("since_us"),
+        "last_tick_us": said.get("last_tick_us"),
+        "code": row["code"] or said.get("code"),
+    }
+
+
+def _order(row: Row) -> tuple[float, str, int]:
+    return statuses.rank(row["state"]), row["symbol"], row["partition"]
 
 
 def _table(rows: list[Row]) -> Table:
     bad = sum(row["problem"] is not None for row in rows)
-    table = Table(
-        box=box.SIMPLE_HEAD, caption=f"{len(rows)} symbols" + (f", {bad} with an unusable record" if bad else "")
-    )
-    for heading in ("symbol", "code", "priority", "stale after", "enabled", "owner", "note", "remarks"):
-        table.add_column(
-            heading, overflow="fold", justify="right" if heading in ("priority", "stale after") else "left"
-        )
+    unseen = sum(row["state"] is None for row in rows)
+    notes = [count(len(rows), "symbol")]
+    notes += [f"{bad:,} with an unusable record"] if bad else []
+    notes += [f"{unseen:,} without a status: is a bridge running?"] if unseen else []
+    right = ("priority", "since", "last tick")
+    columns = ("symbol", "code", "priority", "state", "reason", "since", "last tick", "owner")
+    made = table(*columns, right=right, caption=", ".join(notes), caption_justify="left")
+    now_us = status.now_us()
     for row in rows:
-        stale, enabled = row["stale_after_s"], row["enabled"]
-        table.add_row(
-            *(_plain(row[name]) for name in ("symbol", "code", "priority")),
-            _plain(None if stale is None else f"{stale:g} s"),
-            _plain(None if enabled is None else ("yes" if enabled else "no")),
-            *(_plain(row[name]) for name in ("owner", "note")),
-            _remarks(row),
+        made.add_row(
+            *(plain(row[name]) for name in ("symbol", "code", "priority")),
+            statuses.state_cell(row["state"]),
+            _reason(row),
+            statuses.since(row, now_us),
+            statuses.last_tick(row, now_us),
+            plain(row["owner"]),
         )
-    return table
+    return made
 
 
-def _remarks(row: Row) -> Text:
-    lines = list(row["warnings"])
+def _reason(row: Row) -> Text:
+    reason = printable(statuses.reason(row))
     if problem := row["problem"]:
         then = "an older record is in force" if problem["older_record_in_force"] else "not subscribed"
-        lines.insert(0, f"{problem['reason']}: {problem['detail']} ({then})")
-    return Text("\n".join(map(_printable, lines)), style="bold red" if problem else "yellow")
-
-
-def _plain(value: object) -> Text:
-    return Text("" if value is None else _printable(str(value)))
-
-
-def _printable(text: str) -> str:
-    """Take the power over a terminal from a text that anybody may have written."""
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
-
-
-def _busy(what: str) -> Any:
-    return Console(stderr=True).status(what)
-
-
-def _quiet(_event: str, /, **_fields: Any) -> None:
-    """Say nothing: an error that matters ends the command and explains itself."""
+        return Text(f"{reason} ({then})", style="red")
+    return Text(reason, style="yellow" if row["warnings"] else "")

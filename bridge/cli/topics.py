@@ -2,38 +2,25 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from dataclasses import asdict
-from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
-from rich import box
-from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
+from bridge.cli.tables import Output, OutputOption, busy, emit, plain, table
 from bridge.publish import topics
 from bridge.publish.topics import Outcome
 from bridge.settings import load
 
 if TYPE_CHECKING:
-    from bridge.publish.topics import TopicReport
+    from rich.table import Table
 
-#: Columns of a table that goes into a file or a pipe.
-WIDTH = 160
+    from bridge.publish.topics import TopicReport
 
 _STYLES = {Outcome.CREATED: "green", Outcome.EXISTS: "", Outcome.DIFFERS: "bold yellow"}
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
-
-
-class Output(StrEnum):
-    """How a result is printed."""
-
-    TABLE = "table"
-    JSON = "json"
 
 
 @app.callback()
@@ -42,9 +29,7 @@ def _topics() -> None:
 
 
 @app.command()
-def ensure(
-    output: Annotated[Output, typer.Option("-o", "--output", help="How the result is printed.")] = Output.TABLE,
-) -> None:
+def ensure(output: OutputOption = Output.TABLE) -> None:
     """Create the topics that are missing; report, never alter, what differs.
 
     Names, partitions, replication and retention are settings (TICKBRIDGE_TOPICS__…). A cluster of fewer brokers than
@@ -57,19 +42,14 @@ def ensure(
         TICKBRIDGE_TOPICS__TICKS_PARTITIONS=48 tickbridge topics ensure -o json
     """
     settings = load()
-    with Console(stderr=True).status(f"Looking at the topics on {settings.kafka.bootstrap_servers} …"):
+    with busy(f"Looking at the topics on {settings.kafka.bootstrap_servers} …"):
         reports = topics.ensure(settings.kafka.as_librdkafka(), topics.plan(settings.topics))
-    if output is Output.JSON:
-        typer.echo(json.dumps([asdict(report) for report in reports], indent=2))
-    else:
-        Console(width=None if sys.stdout.isatty() else WIDTH).print(_table(reports))
+    emit(output, [asdict(report) for report in reports], lambda: _table(reports))
 
 
 def _table(reports: list[TopicReport]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD)
-    for heading in ("topic", "result", "details"):
-        table.add_column(heading, overflow="fold")
+    made = table("topic", "result", "details")
     for report in reports:
-        result = Text(report.outcome, style=_STYLES[report.outcome])
-        table.add_row(Text(report.name), result, Text("\n".join(report.details)))
-    return table
+        result = plain(report.outcome, _STYLES[report.outcome])
+        made.add_row(plain(report.name), result, Text("\n").join(map(plain, report.details)))
+    return made

@@ -6,14 +6,16 @@ good one stays, and the fold remembers that the symbol runs on it, since which o
 A reading of the whole partition goes to a staging area and comes into force when the partition's end is reached, so
 the desired set never shrinks on the way: not at the first reading, not when a partition comes back after it was lost,
 not when the topic was made anew. Two things outlive such a reading. A symbol of which only an unusable record is left
-(compaction took the good one) keeps what is in force. And a partition that turns out to hold nothing at all is a topic
-that was emptied or recreated, not an operator's order: what is in force stays until a record comes.
+(compaction took the good one) keeps what is in force, or what its status says was in force when nobody was here. And a
+partition that turns out to hold nothing at all is a topic that was emptied or recreated, not an operator's order: what
+is in force stays until a record comes.
 
 Offsets only ever grow within a topic. One that does not grow means another topic under the same name: a new reading.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
@@ -21,10 +23,14 @@ from typing import TYPE_CHECKING
 
 from bridge.control import records
 from bridge.errors import BadRecord
-from bridge.model import Desired, Wanted
+from bridge.model import Desired, Subscription, Wanted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+
+#: Finds the subscription that was in force for a symbol, as somebody who is gone has noted it.
+Remembered = Callable[[str], Subscription | None]
 
 
 class Result(StrEnum):
@@ -58,8 +64,11 @@ class _Book:
 class Fold:
     """The state of one control partition; a new one is in its first reading."""
 
-    def __init__(self, partition: int) -> None:
+    def __init__(self, partition: int, remembered: Remembered = lambda _: None) -> None:
         self.partition = partition
+        self.version = 0  # grows with every record, and when a reading comes into force
+        self.refusal: BadRecord | None = None  # of the newest unusable record
+        self._remembered = remembered
         self._in_force = _Book()
         self._staged: _Book | None = _Book()
         self._desired = Desired(partition)
@@ -93,8 +102,10 @@ class Fold:
         staged, former = self._staged, self._in_force
         if staged is None or (former.wanted and not staged.end):
             return False
-        for symbol in staged.invalid.keys() & former.wanted.keys() - staged.wanted.keys() - staged.ended:
-            staged.wanted[symbol] = former.wanted[symbol]
+        for symbol in staged.invalid.keys() - staged.wanted.keys() - staged.ended:
+            if (good := former.wanted.get(symbol) or self._recall(symbol, staged.invalid[symbol].offset)) is not None:
+                staged.wanted[symbol] = good
+        self.version += 1
         staged.ended.clear()
         self._changed |= staged.wanted != former.wanted
         self._in_force, self._staged = staged, None
@@ -106,9 +117,11 @@ class Fold:
             self.begin_reread()
         book = self._book
         book.end, self._arrived = offset + 1, now
+        self.version += 1
         try:
             subscription = records.decode(key, value)
         except BadRecord as error:
+            self.refusal = error
             _refuse(book, offset, key, error)
             return Result.INVALID
         if subscription is None:
@@ -129,6 +142,11 @@ class Fold:
     @property
     def _book(self) -> _Book:
         return self._in_force if self._staged is None else self._staged
+
+    def _recall(self, symbol: str, offset: int) -> Wanted | None:
+        """Find the good record that was in force before anybody here read the topic."""
+        subscription = self._remembered(symbol)
+        return None if subscription is None else Wanted(subscription, offset)
 
     def _end(self, book: _Book, symbol: str) -> None:
         book.invalid.pop(symbol, None)

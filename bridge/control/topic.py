@@ -33,7 +33,7 @@ from bridge.control.desired import Fold, Result
 from bridge.control.kafka import OUT_OF_REACH, TOPIC_DOUBTS, member_properties, refusal, topic_is_gone
 from bridge.control.standing import Standing
 from bridge.kafka import Log, library_logger, opened
-from bridge.model import ControlSnapshot, Desired
+from bridge.model import ControlSnapshot, Desired, Subscription, Unusable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -67,6 +67,14 @@ class Listener(Protocol):
 
     def on_revoked(self, partitions: Sequence[int]) -> None:
         """Close upstream for these partitions; the successor may connect as soon as this returns."""
+        ...
+
+    def on_unusable(self, record: Unusable) -> None:
+        """Learn of a control record that cannot be used; again at each reading in which it stands."""
+        ...
+
+    def remembered(self, symbol: str) -> Subscription | None:
+        """Say what was in force for a symbol of which only an unusable record is left."""
         ...
 
     def on_lost(self, partitions: Sequence[int]) -> None:
@@ -141,6 +149,10 @@ class ControlTopic:
         """Give how things stood at the end of the last turn; any thread may ask."""
         return self._snapshot
 
+    def folds(self) -> list[Fold]:
+        """Give the folds of the owned partitions that were read to their end."""
+        return [share.fold for share in self._shares.values() if share.owned and share.caught_up]
+
     def partition_count(self, timeout_s: float = 5.0) -> int | None:
         """Ask Kafka for the number of control partitions; ``None`` while it cannot say."""
         try:
@@ -165,7 +177,7 @@ class ControlTopic:
         arriving = [one.partition for one in partitions]
         self._release([number for number, share in self._shares.items() if not share.owned and number not in arriving])
         for number in arriving:
-            share = self._shares.setdefault(number, _Share(Fold(number)))
+            share = self._shares.setdefault(number, _Share(Fold(number, self._listener.remembered)))
             share.fold.begin_reread()
             share.owned, share.announced, share.caught_up = True, False, False
         consumer.incremental_assign(self._from_beginning(arriving))
@@ -228,8 +240,12 @@ class ControlTopic:
             return  # was on its way when the partition left
         offset = message.offset() or 0
         if error is None:
-            self._records[share.fold.apply(offset, message.key(), message.value(), self._clock())] += 1
+            result = share.fold.apply(offset, message.key(), message.value(), self._clock())
+            self._records[result] += 1
             share.next_offset = offset + 1
+            if result is Result.INVALID and (why := share.fold.refusal) is not None:
+                facts = (message.key(), message.value(), why.reason, why.detail)
+                self._listener.on_unusable(Unusable(share.fold.partition, offset, *facts))
         else:
             self._reach_end(share, offset)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from confluent_kafka import KafkaError, Producer
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 #: The partition that the key's hash names.
 BY_KEY = -1
 
+NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+
 
 def write(
     settings: Settings,
@@ -27,11 +31,12 @@ def write(
     pairs: Sequence[tuple[bytes, bytes | None]],
     *,
     partition: int = BY_KEY,
+    headers: Mapping[str, str] = NO_HEADERS,
     timeout_s: float = 10.0,
 ) -> None:
     """Write keys and values in order; return when all of them are acknowledged.
 
-    Without ``partition``, keys are spread by murmur2, as every Java client does.
+    Without ``partition``, keys are spread by murmur2, as every Java client does. Every record bears ``headers``.
 
     Raises:
         KafkaUnusable: Kafka refuses us, or has not acknowledged everything within ``timeout_s``.
@@ -60,7 +65,7 @@ def write(
 
     producer = opened(Producer, properties)
     for key, value in pairs:
-        producer.produce(topic, value, key, partition, on_delivery=note)
+        producer.produce(topic, value, key, partition, on_delivery=note, headers=list(headers.items()))
     deadline = time.monotonic() + timeout_s
     while len(producer) and time.monotonic() < deadline:
         producer.flush(0.1)

@@ -5,7 +5,8 @@ comes back to the owner, in order, to be put at the head of the path again. How 
 marks; how long is not bounded at all.
 
 Nothing newer may overtake what failed, so a refused batch ends its producer (librdkafka's gap-less guarantee), and so
-does any other error that librdkafka calls fatal. The next producer begins when the last answer is in.
+does any other error that librdkafka calls fatal. The next producer begins when the last answer is in. What was handed
+over in one turn is kept until all its answers are in: librdkafka gives failed records back in no useful order.
 
 Kafka refuses a batch as a whole. When it is refused for good (too large, above all), the next producer makes smaller
 batches; only a record that is refused alone is ``undeliverable``.
@@ -21,6 +22,7 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
+from bridge.kafka import opened
 from bridge.model import Record
 from bridge.settings import KafkaSettings
 
@@ -65,12 +67,16 @@ class Publisher:
     ``on_latency`` hears how many seconds a delivery took, for some of them; ``on_trouble`` hears why Kafka cannot be
     reached or refuses us. Both run on the thread that polls. ``holding`` records have failed and wait for those under
     way.
+
+    Raises:
+        SettingsError: librdkafka does not take the properties.
     """
 
     def __init__(
         self, kafka: KafkaSettings, topic: str, *, most: int, logger: logging.Logger,
         on_latency: Callable[[float], None], on_trouble: Callable[[str], None], client: Client = Producer,
     ) -> None:  # fmt: skip
+        logger.addFilter(_no_news)
         self._topic = topic
         self._on_latency = on_latency
         self._on_trouble = on_trouble
@@ -82,7 +88,7 @@ class Publisher:
         self._batches = 0  # index into _BATCHES
         self._refused = False  # a batch of more than one record was, for ever
         self._ended = False  # the producer takes nothing more; answers may still come
-        self._producer = client(self._config)
+        self._producer = opened(client, self._config)
         self.handed_over = 0
         self.published = 0
         self.undeliverable = 0
@@ -164,5 +170,10 @@ class Publisher:
             return False
         self._batches += self._refused
         self._refused = self._ended = False
-        self._producer = self._client({**self._config, **_BATCHES[self._batches]})
+        self._producer = opened(self._client, {**self._config, **_BATCHES[self._batches]})
         return True
+
+
+def _no_news(line: logging.LogRecord) -> bool:
+    """Keep out of the log that one of our fixed properties is called experimental: it is meant."""
+    return "enable.gapless.guarantee is experimental" not in line.getMessage()

@@ -64,6 +64,7 @@ class Reconciler:
         self._refusals = 0  # in a row
         self._plan: Plan | None = None  # as of the last look; asked for at every turn of the loop
         self._dirty = True
+        self._changes = 0  # of anything that others may see
         self._retry_at = float("inf")  # when the next refused code may be tried again
         self._cap = limits.max_symbols
         self._cap_refused: int | None = None  # the smallest size the venue found too large
@@ -83,6 +84,11 @@ class Reconciler:
         """Tell whether a request was ever answered, or nothing is to be asked for."""
         return self._told and (self._answered or not self._target_codes())
 
+    @property
+    def told(self) -> int:
+        """How often anything that ``states`` says may have changed."""
+        return self._changes
+
     def want(self, desired: Desired, now: float) -> None:
         """Take the newest desired set."""
         self._desired = desired
@@ -92,6 +98,7 @@ class Reconciler:
     def opened(self) -> None:
         """Start anew on a fresh connection: it holds nothing."""
         self._dirty = True
+        self._changes += 1
         self._held = frozenset()
         self._sure = True
         self._opening = True
@@ -114,6 +121,7 @@ class Reconciler:
     def accept(self, plan: Plan, now: float) -> None:
         """Take the venue's consent to ``plan``."""
         self._dirty = True
+        self._changes += 1
         self._held = frozenset(plan.ask.codes)
         self._sure = True
         grown, acquitted = self._grow(), self._acquit()
@@ -146,6 +154,7 @@ class Reconciler:
         """Note that a request was not accepted: what the venue holds now is unknown until it accepts one."""
         self._sure = False
         self._dirty = True
+        self._changes += 1
 
     def states(self, connected: bool) -> Iterable[tuple[str, str, State, Verdict | None]]:
         """Give each symbol's code and state as far as it is known here; an accepted one is ``waiting``."""
@@ -176,6 +185,7 @@ class Reconciler:
 
     def _admit(self, now: float) -> None:
         self._dirty = True
+        self._changes += 1
         self._barred = frozenset(code for code, r in self._rejected.items() if r.until > now)
         check = Checks(self._dialect, self._market, cap=self._cap)
         self._admission = admit(self._desired, check, incumbents=self._proven, barred=self._barred)

@@ -110,14 +110,8 @@ def connect(address: str, *, timeout_s: float, ca_file: Path | None = None) -> T
         TokenRefused: the venue answers the upgrade with 401 or 403.
         UpstreamUnavailable: anything else.
     """
-    connection = websocket.WebSocket(
-        sslopt={
-            "cert_reqs": ssl.CERT_REQUIRED,
-            "check_hostname": True,
-            **({"ca_certs": str(ca_file)} if ca_file else {}),
-        },
-        skip_utf8_validation=True,
-    )
+    sslopt = {"context": _context(ca_file)} if address.startswith("wss:") else {}
+    connection = websocket.WebSocket(sslopt=sslopt, skip_utf8_validation=True)
     try:
         connection.connect(address, timeout=timeout_s, suppress_origin=True)  # type: ignore[no-untyped-call]
         return Transport(connection)
@@ -125,6 +119,20 @@ def connect(address: str, *, timeout_s: float, ca_file: Path | None = None) -> T
         raise _refused(error.status_code) from None
     except (OSError, websocket.WebSocketException, ValueError) as error:
         raise UpstreamUnavailable(_kind(error), _why(error)) from None
+
+
+def _context(ca_file: Path | None) -> ssl.SSLContext:
+    """Give what TLS needs: certificates are checked, and so is the host name."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        if ca_file is None:
+            context.load_default_certs()
+        else:
+            context.load_verify_locations(ca_file)
+        return context
+    except (OSError, ValueError) as error:
+        why = f"the authorities in {ca_file or 'the system'} cannot be read: {_why(error)}"
+        raise UpstreamUnavailable("tls", why) from None
 
 
 def _refused(status: int | None) -> UpstreamUnavailable:
@@ -150,10 +158,21 @@ def _kind(error: Exception) -> str:
     return next((kind for type_, kind in _KINDS if isinstance(error, type_)), "network")
 
 
+#: In place of the library's own texts, which may hold the address; what is more special comes first.
+_TEXTS: tuple[tuple[type[Exception], str], ...] = (
+    (websocket.WebSocketAddressException, "the venue's host name is not known"),
+    (websocket.WebSocketProxyException, "the proxy does not let us through"),
+    (websocket.WebSocketTimeoutException, "no answer in time"),
+    (websocket.WebSocketConnectionClosedException, "the connection closed while it opened"),
+    (websocket.WebSocketException, "the answer to the upgrade is no WebSocket handshake"),
+    (TimeoutError, "no answer in time"),
+)
+
+
 def _why(error: Exception) -> str:
     """Describe an error without its text where that could hold the address."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"the venue's certificate cannot be trusted: {error.verify_message}"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    return type(error).__name__
+    return next((text for type_, text in _TEXTS if isinstance(error, type_)), type(error).__name__)

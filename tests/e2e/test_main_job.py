@@ -105,7 +105,7 @@ def test_500_changes_in_a_burst_become_a_handful_of_requests(
     world: World, venue: Simulator, make_bridge: MakeBridge
 ) -> None:
     world.subscribe("AAPL.US")
-    bridge = make_bridge(world.settings(venue, UPSTREAM__REQUEST_INTERVAL_S="0.3", UPSTREAM__HEARTBEAT_S="3"))
+    bridge = make_bridge(world.settings(venue, UPSTREAM__REQUEST_INTERVAL_S="0.3", UPSTREAM__SILENCE_S="10"))
     venue.wait_until_subscribed("AAPL.US", timeout=20)
     symbols = [f"{number}.HK" for number in range(1, 501)]
     for start in range(0, 500, 10):  # fifty producers' worth of small writes

@@ -24,7 +24,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its stubs f
 from bridge.control.reader import read_to_end
 from bridge.control.topic import ControlTopic
 from bridge.errors import KafkaUnusable
-from bridge.model import Desired
+from bridge.model import Desired, Subscription, Unusable
 from bridge.settings import Settings, load
 from tests.support.kafka import FAST_COMPACTION, Cluster, KafkaBroker, unique
 
@@ -39,6 +39,8 @@ class Script:
         self.heard: list[tuple[str, Any]] = []
         self.shown: list[Desired] = []
         self.at_revoked: Callable[[], None] = lambda: None
+        self.unusable: list[Unusable] = []
+        self.memory: dict[str, Subscription] = {}
 
     def on_assigned(self, partition: int) -> None:
         self.heard.append(("assigned", partition))
@@ -53,6 +55,12 @@ class Script:
 
     def on_lost(self, partitions: Sequence[int]) -> None:
         self.heard.append(("lost", list(partitions)))
+
+    def on_unusable(self, record: Unusable) -> None:
+        self.unusable.append(record)
+
+    def remembered(self, symbol: str) -> Subscription | None:
+        return self.memory.get(symbol)
 
     def count(self, event: str) -> int:
         return sum(name == event for name, _ in self.heard)

@@ -231,8 +231,8 @@ class Cluster:
                         raise KafkaException(error)
                 if done(records, not ends):
                     return sorted(records, key=lambda record: (record.partition, record.offset))
-        last = records[-1] if records else None
-        raise TimeoutError(f"not seen in {topic} within {timeout_s} s; {len(records)} records, last: {last}")
+        last = "\n".join(map(str, records[-8:]))
+        raise TimeoutError(f"not seen in {topic} within {timeout_s} s; {len(records)} records, the last:\n{last}")
 
     @contextmanager
     def _reader(self, topic: str, timeout_s: float) -> Iterator[tuple[Consumer, set[int | None]]]:

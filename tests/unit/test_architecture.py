@@ -48,6 +48,7 @@ DOORS = {
         "bridge.control.writer",  # writes control records for the command line
         "bridge.publish.publisher",
         "bridge.publish.admin",
+        "bridge.publish.status_topic",
         "bridge.publish.topics",
         "bridge.cli",
         "bridge.simulator",  # the embedded broker is librdkafka's own

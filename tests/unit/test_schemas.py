@@ -1,6 +1,10 @@
 """The schemas are valid, accept what is good and refuse each kind of what is not."""
 
 import copy
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,6 +12,8 @@ from jsonschema import Draft202012Validator
 from referencing import Registry, Resource
 
 from bridge import schemas
+from bridge.control import records
+from bridge.model import State
 
 TICK = {
     "v": 1,
@@ -41,11 +47,54 @@ STATUS = {
     "warnings": ["unknown field 'prio'"],
 }
 CONTROL = {"code": "700.HK", "priority": 5, "stale_after_s": 0.5, "enabled": True, "owner": "desk", "note": "why"}
-WHOLE = {"control": CONTROL, "tick": TICK, "status": STATUS}
+GAP = {
+    "v": 1,
+    "id": "tickbridge-0:1789999876543210:HKEX:00700",
+    "bridge": "tickbridge",
+    "symbol": "HKEX:00700",
+    "code": "700.HK",
+    "from_us": 1790000000298114,
+    "to_us": 1790000003871902,
+    "cause": "disconnect",
+    "session_before": 1789999876543210,
+    "session_after": 1790000003412077,
+    "lost": 17,
+    "last_seq": "1001",
+    "first_seq": "1019",
+}
+STATE = {
+    "v": 1,
+    "bridge": "tickbridge",
+    "partition": 0,
+    "session": 1789999876543210,
+    "safe_us": 1790000000298114,
+    "last_frame_us": 1790000000301557,
+    "instance": "tickbridge-0",
+    "written_us": 1790000000500000,
+}
+HEADERS = {
+    "tickbridge-reason": "wrong_type",
+    "tickbridge-topic": "market-data.subscriptions",
+    "tickbridge-partition": "0",
+    "tickbridge-offset": "18",
+}
+WHOLE: dict[str, dict[str, Any]] = {
+    "control": CONTROL,
+    "tick": TICK,
+    "status": STATUS,
+    "gap": GAP,
+    "state": STATE,
+    "dead-letter-headers": HEADERS,
+}
 
-REQUIRED = [("tick", name) for name in ("v", "venue", "symbol", "code", "price", "ts_recv_us", "session")] + [
-    ("status", name) for name in ("v", "bridge", "symbol", "state", "since_us")
-]
+NEEDED = {
+    "tick": ("v", "venue", "symbol", "code", "price", "ts_recv_us", "session"),
+    "status": ("v", "bridge", "symbol", "state", "since_us"),
+    "gap": ("v", "id", "bridge", "symbol", "from_us", "cause"),
+    "state": ("v", "bridge", "partition", "safe_us", "instance", "written_us"),
+    "dead-letter-headers": tuple(HEADERS),
+}
+REQUIRED = [(name, field) for name, fields in NEEDED.items() for field in fields]
 
 BAD: list[tuple[str, str, Any]] = [
     ("control", "code", ""),
@@ -105,6 +154,41 @@ BAD: list[tuple[str, str, Any]] = [
     ("status", "instance", 0),
     ("status", "warnings", "one"),
     ("status", "warnings", [1]),
+    ("gap", "v", 2),
+    ("gap", "id", ""),
+    ("gap", "id", 7),
+    ("gap", "bridge", ""),
+    ("gap", "symbol", "00700 HK"),
+    ("gap", "code", ""),
+    ("gap", "from_us", "1790000000298114"),
+    ("gap", "from_us", -1),
+    ("gap", "to_us", None),
+    ("gap", "to_us", 1.5),
+    ("gap", "cause", "maintenance"),
+    ("gap", "cause", ""),
+    ("gap", "session_before", 0),
+    ("gap", "session_after", "1"),
+    ("gap", "lost", 0),
+    ("gap", "lost", 1.5),
+    ("gap", "last_seq", 1001),
+    ("gap", "first_seq", ""),
+    ("state", "v", 0),
+    ("state", "bridge", "two words"),
+    ("state", "partition", -1),
+    ("state", "partition", "0"),
+    ("state", "session", 0),
+    ("state", "safe_us", None),
+    ("state", "safe_us", -1),
+    ("state", "last_frame_us", 2**53),
+    ("state", "instance", ""),
+    ("state", "written_us", 1.5),
+    ("dead-letter-headers", "tickbridge-reason", ""),
+    ("dead-letter-headers", "tickbridge-reason", "Not JSON"),
+    ("dead-letter-headers", "tickbridge-topic", "two words"),
+    ("dead-letter-headers", "tickbridge-partition", 0),
+    ("dead-letter-headers", "tickbridge-partition", "-1"),
+    ("dead-letter-headers", "tickbridge-offset", "018"),
+    ("dead-letter-headers", "tickbridge-offset", "18\n"),
 ]
 
 
@@ -121,7 +205,7 @@ def accepts(name: str, value: object) -> bool:
 
 
 def test_there_is_a_schema_for_each_format_that_is_written() -> None:
-    assert {"control", "tick", "status"} <= set(schemas.names())
+    assert set(schemas.names()) == set(WHOLE)
 
 
 def test_a_schema_that_does_not_exist_is_a_key_error() -> None:
@@ -161,8 +245,7 @@ def test_a_record_without_a_required_field_is_refused(name: str, field: str) -> 
 
 def test_only_the_required_fields_are_required() -> None:
     for name, whole in WHOLE.items():
-        needed = {field for schema, field in REQUIRED if schema == name}
-        assert accepts(name, {field: whole[field] for field in needed})
+        assert accepts(name, {field: whole[field] for field in NEEDED.get(name, ())})
 
 
 @pytest.mark.parametrize(("name", "field", "value"), BAD)
@@ -179,3 +262,52 @@ def test_only_an_object_is_a_record(name: str, value: object) -> None:
 @pytest.mark.parametrize("price", ["1", "0.000001", "512.500000", "00700", "12345678901234567890.5"])
 def test_a_price_is_any_decimal_above_zero_in_the_venues_own_digits(price: str) -> None:
     assert accepts("tick", {**TICK, "price": price})
+
+
+@pytest.mark.parametrize("cause", ["overflow", "undeliverable"])
+def test_a_gap_whose_ticks_were_counted_says_how_many_are_lost(cause: str) -> None:
+    assert accepts("gap", {**GAP, "cause": cause})
+    assert not accepts("gap", {**{field: GAP[field] for field in NEEDED["gap"]}, "cause": cause})
+
+
+def test_a_gap_is_open_until_it_has_an_end() -> None:
+    assert accepts("gap", {field: value for field, value in GAP.items() if field not in ("to_us", "session_after")})
+
+
+def test_a_state_before_the_first_connection_has_no_session_and_no_frame() -> None:
+    assert accepts("state", {field: STATE[field] for field in NEEDED["state"]})
+
+
+def test_every_state_and_cause_in_the_schemas_is_explained_in_its_description() -> None:
+    for name, field in (("status", "state"), ("gap", "cause")):
+        found = schemas.load(name)["properties"][field]
+        assert found["enum"]
+        assert all(f"{word}: " in found["description"] for word in found["enum"])
+
+
+def test_the_states_of_the_schema_are_those_of_the_bridge() -> None:
+    assert set(schemas.load("status")["properties"]["state"]["enum"]) == {str(state) for state in State}
+
+
+def test_the_reasons_of_dead_letters_are_those_that_the_codec_gives() -> None:
+    described = schemas.load("dead-letter-headers")["properties"]["tickbridge-reason"]["description"]
+    given = re.findall(r'BadRecord\("(\w+)"', Path(records.__file__).read_text(encoding="utf-8"))
+    assert given
+    assert [reason for reason in given if reason not in re.findall(r"\w+", described)] == []
+
+
+def examples_in_readme() -> Iterator[tuple[str, object]]:
+    """Give each JSON block of the README with the schema that was linked last before it."""
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    linked = ""
+    for schema, block in re.findall(r"\(schemas/([\w-]+)\.schema\.json\)|```json\n(.*?)```", readme, re.DOTALL):
+        linked = schema or linked
+        if block:
+            yield linked, json.loads(block)
+
+
+def test_the_records_in_the_readme_are_examples_of_the_schemas() -> None:
+    shown = list(examples_in_readme())
+    assert {"control", "tick"} <= {name for name, _ in shown}
+    for name, example in shown:
+        assert example in schemas.load(name)["examples"]

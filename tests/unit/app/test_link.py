@@ -8,8 +8,9 @@ import msgspec
 import pytest
 from pydantic import SecretStr
 
-from bridge.app.link import FAREWELL_S, Link, Venue
+from bridge.app.link import FAREWELL_S, Link
 from bridge.app.mailbox import Mailbox
+from bridge.app.venue import Venue
 from bridge.errors import TokenRefused, UpstreamUnavailable
 from bridge.model import Desired, Limits, State, Subscription, Wanted
 from bridge.settings import UpstreamSettings
@@ -250,13 +251,15 @@ def test_sessions_are_numbered_upwards_even_if_the_clock_stands_still(dials: lis
     assert numbers == [STANDING_CLOCK_US, STANDING_CLOCK_US + 1, STANDING_CLOCK_US + 2]
 
 
-def test_rows_tell_offline_pending_and_what_our_own_checks_refuse(dials: list[int]) -> None:
+def test_rows_tell_pending_offline_and_what_our_own_checks_refuse(dials: list[int]) -> None:
     link = make_link(dials, desired=("AAPL.US", "BTCUSDT", "NOWHERE:X"))
     states = {row.symbol: (row.state, row.reason) for row in link.rows()}
     assert states == {
-        "AAPL.US": (State.OFFLINE, ""),
+        "AAPL.US": (State.PENDING, ""),
         "BTCUSDT": (State.REJECTED, "wrong_endpoint"),
         "NOWHERE:X": (State.REJECTED, "bad_symbol"),
     }
-    bring_up(link)
+    bring_up(link, None)
     assert {row.symbol: row.state for row in link.rows()}["AAPL.US"] is State.PENDING
+    link.read(1.0)
+    assert {row.symbol: row.state for row in link.rows()}["AAPL.US"] is State.OFFLINE

@@ -11,14 +11,17 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bridge.errors import SettingsError
 from bridge.model import Record
 from bridge.publish import publisher as module
-from bridge.publish.publisher import Publisher
+from bridge.publish.publisher import Client, Publisher
 from bridge.settings import KafkaSettings
 
 TOO_LARGE = KafkaError.MSG_SIZE_TOO_LARGE
 NO_ACCESS = KafkaError.TOPIC_AUTHORIZATION_FAILED
 PURGED, FATAL, GAP = KafkaError._PURGE_QUEUE, KafkaError._FATAL, KafkaError._GAPLESS_GUARANTEE
+
+LOGGER = logging.Logger("librdkafka")  # noqa: LOG001  outside the hierarchy, as the real one
 
 Report = Callable[[KafkaError | None, "Answered"], None]
 
@@ -83,21 +86,35 @@ class FakeProducer:
         self.answers.append(raise_it)
 
 
+class Listener(logging.Handler):
+    """Notes the lines of a log."""
+
+    def __init__(self, lines: list[str]) -> None:
+        super().__init__()
+        self._lines = lines
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._lines.append(record.getMessage())
+
+
 class Stage:
     """A publisher before fake producers, of which `producer` is the newest."""
 
-    def __init__(self, most: int = 1000, extra: Mapping[str, str | float | bool] | None = None) -> None:
+    def __init__(
+        self, most: int = 1000, extra: Mapping[str, str | float | bool] | None = None, client: Client | None = None
+    ) -> None:
         self.producers: list[FakeProducer] = []
         self.latencies: list[float] = []
         self.trouble: list[str] = []
         self.publisher = Publisher(
-            KafkaSettings(bootstrap_servers="127.0.0.1:1", extra=dict(extra or {})),
+            # Past the checks of the settings, which refuse some of these properties themselves.
+            KafkaSettings.model_construct(bootstrap_servers="127.0.0.1:1", extra=dict(extra or {})),
             "ticks",
             most=most,
-            logger=logging.getLogger("test"),
+            logger=LOGGER,
             on_latency=self.latencies.append,
             on_trouble=self.trouble.append,
-            client=self._client,
+            client=client or self._client,
         )
 
     def _client(self, config: dict[str, Any]) -> Producer:
@@ -148,6 +165,20 @@ def test_no_setting_reaches_what_the_accounts_and_the_order_rest_on(name: str) -
 def test_other_properties_can_be_set() -> None:
     assert Stage().producer.config["linger.ms"] == 5
     assert Stage(extra={"linger.ms": 50}).producer.config["linger.ms"] == 50
+
+
+def test_a_property_that_librdkafka_does_not_have_is_a_settings_error() -> None:
+    with pytest.raises(SettingsError, match=r"linger\.mss"):
+        Stage(extra={"linger.mss": 50}, client=Producer)
+
+
+def test_the_log_does_not_complain_about_our_own_choice() -> None:
+    lines: list[str] = []
+    LOGGER.addHandler(Listener(lines))
+    stage = Stage(extra={"log.thread.name": False, "fetch.min.bytes": 2}, client=Producer)
+    stage.publisher.poll()
+    assert [line for line in lines if "fetch.min.bytes" in line], "a property for consumers is news"
+    assert not [line for line in lines if "gapless" in line]
 
 
 def test_a_producer_has_room_for_what_is_handed_over_and_for_as_many_answers() -> None:

@@ -1,0 +1,188 @@
+"""``tickbridge subscriptions diff`` and ``apply``: the control topic made equal to a file, after a look at the plan.
+
+What somebody has seen and agreed to is written with the header ``tickbridge-confirm: true``, so that the bridge does
+not hold it as a mass removal (contract 1.5, fat fingers). Records that are added or changed go first, tombstones last:
+an apply that is cut short has ended nothing that it should not have, and doing it again writes the rest.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.text import Text
+
+from bridge.cli.files import Format, parse
+from bridge.cli.plan import Plan, compare, standing
+from bridge.cli.tables import Output, OutputOption, busy, count, emit, plain, quiet, say, table
+from bridge.control.reader import read_to_end
+from bridge.control.writer import BY_KEY, write
+from bridge.errors import KafkaUnusable, SettingsError
+from bridge.settings import load
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from bridge.model import Subscription
+    from bridge.settings import Settings
+
+#: The topic and the file differ, and nothing was changed.
+EXIT_DIFFERS = 5
+
+CONFIRM = {"tickbridge-confirm": "true"}
+
+#: Records written at once, between two looks at the progress, and seconds that may take.
+BATCH, BATCH_S = 1000, 30.0
+
+FileOption = Annotated[
+    str, typer.Option("-f", "--file", metavar="FILE", help="YAML or CSV; [bold]-[/] is standard input.")
+]
+FormatOption = Annotated[
+    Format | None, typer.Option("--format", help="How FILE is written; left out, its name or its first line says.")
+]
+PruneOption = Annotated[bool, typer.Option("--prune", help="Remove what is in the topic and not in FILE.")]
+
+
+def diff(
+    *,
+    file: FileOption,
+    form: FormatOption = None,
+    prune: PruneOption = False,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Show what `apply` would write; nothing is changed.
+
+    What only the topic has is told as "left alone", or with --prune as removed; it makes a difference either way.
+
+    Exit codes: 0 no difference; 5 they differ; 2 the file or the settings cannot be used; 3 Kafka cannot.
+
+    Examples:
+
+        tickbridge subscriptions diff -f symbols.yaml
+
+        tickbridge subscriptions diff -f symbols.csv --prune -o json
+    """
+    wanted = _read(file, form)
+    settings = load()
+    plan = _plan(settings, wanted, prune)
+    _show(plan, settings, output)
+    if plan.differs:
+        raise typer.Exit(EXIT_DIFFERS)
+
+
+def apply(
+    *,
+    file: FileOption,
+    form: FormatOption = None,
+    prune: PruneOption = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and stop.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Make the topic equal to a file: the plan first, then a question, then only the differences. Safe to repeat.
+
+    FILE is YAML, [bold]subscriptions: {AAPL.US: {priority: 5}, "HKEX:00700": {}}[/], or CSV with the header
+    [bold]symbol,code,priority,stale_after_s,enabled,owner,note[/]; columns may be left out. A record is replaced as a
+    whole: what FILE does not say gets its default. Symbols that are not in FILE stay, unless --prune is given.
+
+    Exit codes: 0 the topic has what FILE says; 5 nothing was written although there is something to write (--dry-run,
+    or the answer was no); 2 the file or the settings cannot be used; 3 Kafka cannot.
+
+    Examples:
+
+        tickbridge subscriptions apply -f symbols.yaml --dry-run
+
+        tickbridge subscriptions apply -f symbols.csv --prune
+
+        generate-symbols | tickbridge subscriptions apply -f - --format csv --yes
+    """
+    wanted = _read(file, form)
+    settings = load()
+    plan = _plan(settings, wanted, prune)
+    _show(plan, settings, output)
+    if not plan.records:
+        return
+    if dry_run:
+        say("--dry-run: nothing was written")
+        raise typer.Exit(EXIT_DIFFERS)
+    if not yes and not _agreed(plan, settings.topics.subscriptions):
+        say("nothing was written")
+        raise typer.Exit(EXIT_DIFFERS)
+    _write(settings, plan)
+    say(Text(f"{count(plan.records, 'record')} written to {settings.topics.subscriptions}", style="green"))
+
+
+def _read(file: str, form: Format | None) -> dict[str, Subscription]:
+    if file == "-":
+        return parse(sys.stdin.buffer.read(), "standard input", form)
+    try:
+        return parse(Path(file).read_bytes(), file, form)
+    except OSError as error:
+        raise SettingsError(f"-f {file}: {error.strerror}; give a readable file, or - for standard input") from None
+
+
+def _plan(settings: Settings, wanted: dict[str, Subscription], prune: bool) -> Plan:
+    with busy(f"Reading {settings.topics.subscriptions} …"):
+        return compare(standing(read_to_end(settings, quiet)), wanted, prune=prune)
+
+
+def _show(plan: Plan, settings: Settings, output: Output) -> None:
+    topic = settings.topics.subscriptions
+    if output is Output.TABLE and not plan.records:
+        say(f"{topic} has what the file says: {_summary(plan)}")
+        return
+    emit(output, {"topic": topic, **plan.as_json()}, lambda: _table(plan))
+    for warning in plan.warnings:
+        say(Text.assemble(("warning: ", "bold yellow"), warning))
+
+
+def _table(plan: Plan) -> Table:
+    made = table("", "symbol", "what", caption=_summary(plan), caption_justify="left")
+    for one in plan.added:
+        made.add_row(plain("+", "green"), plain(one.symbol), plain(_said(one)))
+    for change in plan.changed:
+        lines = (f"{field}: {old} -> {new}" for field, old, new in change.differences)
+        made.add_row(plain("~", "yellow"), plain(change.subscription.symbol), Text("\n").join(map(plain, lines)))
+    for symbol in plan.removed:
+        made.add_row(plain("-", "red"), plain(symbol), plain("removed", "red"))
+    return made
+
+
+def _said(one: Subscription) -> str:
+    """Say what a new record holds beyond the defaults."""
+    fields = {"code": one.code, "priority": one.priority or None, "owner": one.owner, "note": one.note}
+    fields["stale_after_s"] = None if one.stale_after_s is None else f"{one.stale_after_s:g}"
+    fields["enabled"] = None if one.enabled else "false"
+    return "added" + "".join(f", {name}: {value}" for name, value in fields.items() if value is not None)
+
+
+def _summary(plan: Plan) -> str:
+    parts = [f"{len(plan.added):,} added", f"{len(plan.changed):,} changed", f"{len(plan.removed):,} removed"]
+    if plan.left_alone:
+        few = ", ".join(plan.left_alone[:3]) + (", …" if len(plan.left_alone) > 3 else "")
+        parts.append(f"{len(plan.left_alone):,} left alone ({few}: not in the file; --prune removes)")
+    return " · ".join([*parts, f"{plan.unchanged:,} unchanged"])
+
+
+def _agreed(plan: Plan, topic: str) -> bool:
+    if not sys.stdin.isatty():
+        raise SettingsError("there is no terminal to ask on, so nothing was written; give --yes to agree beforehand")
+    return typer.confirm(f"Write {count(plan.records, 'record')} to {topic}?", err=True)
+
+
+def _write(settings: Settings, plan: Plan) -> None:
+    topic, done = settings.topics.subscriptions, 0
+    with busy(f"Writing {topic} …") as status:
+        for partition, pairs in plan.writes().items():
+            for start in range(0, len(pairs), BATCH):
+                part = pairs[start : start + BATCH]
+                target = BY_KEY if partition is None else partition
+                try:
+                    write(settings, quiet, part, partition=target, headers=CONFIRM, timeout_s=BATCH_S)
+                except KafkaUnusable as error:
+                    remedy = f"{error.remedy}; then do this again: it writes only what is missing"
+                    raise KafkaUnusable(f"{error.what}; {done:,} of {plan.records:,} are written", remedy) from None
+                done += len(part)
+                status.update(f"Writing {topic}: {done:,} of {plan.records:,} …")

@@ -1,0 +1,145 @@
+"""A topic read from its beginning or its end, and followed, without joining a group: for the operators' commands.
+
+Nothing here is seen by a running bridge: partitions are assigned, not subscribed to, and no offset is committed.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Self
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
+
+from bridge.cli.tables import quiet
+from bridge.control.kafka import OUT_OF_REACH, Watch
+from bridge.errors import KafkaUnusable
+from bridge.kafka import library_logger, opened
+from bridge.publish.admin import Admin
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import TracebackType
+
+    from confluent_kafka import Message
+
+    from bridge.settings import Settings
+
+#: Records taken at once, and seconds to wait for some before the clock is looked at.
+BATCH, WAIT_S = 1000, 0.1
+
+
+class Stream:
+    """One topic's records; use it as a context manager. ``setting`` is the setting that names the topic.
+
+    ``trouble`` says why nothing comes at the moment; it is empty while all is well.
+
+    Raises:
+        KafkaUnusable: Kafka refuses us, is out of reach, or the topic does not exist.
+        SettingsError: librdkafka does not take the properties.
+    """
+
+    def __init__(
+        self, settings: Settings, topic: str, setting: str, *, from_beginning: bool, timeout_s: float = 10.0
+    ) -> None:
+        self.topic = topic
+        self.trouble = ""
+        self._watch = Watch(f"reading the topic {topic}")
+        self.partitions = _partitions(settings, topic, setting, timeout_s)
+        self._unread = set(self.partitions)
+        self._consumer = opened(
+            Consumer,
+            {
+                "fetch.wait.max.ms": 50,  # the end of a partition is reported by the fetch that finds nothing
+                **settings.kafka.as_librdkafka(),
+                "group.id": f"{settings.group_id}-reader",  # asked for by the library, never joined
+                "enable.auto.commit": False,
+                "enable.partition.eof": True,
+                "auto.offset.reset": "earliest",
+                "isolation.level": "read_committed",
+                "allow.auto.create.topics": False,
+                "error_cb": self._hear,
+                "logger": library_logger(quiet),
+            },
+        )
+        try:
+            self._begin(from_beginning, timeout_s)
+        except BaseException:
+            self._consumer.close()
+            raise
+
+    def __enter__(self) -> Self:
+        """Give the open stream."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop reading."""
+        self._consumer.close()
+
+    @property
+    def at_end(self) -> bool:
+        """Tell whether every partition was read to its end once."""
+        return not self._unread
+
+    def take(self, wait_s: float = WAIT_S) -> list[Message]:
+        """Give the records that come within a moment.
+
+        Raises:
+            KafkaUnusable: Kafka refuses us.
+        """
+        records = []
+        for message in self._consumer.consume(BATCH, wait_s):
+            error = message.error()
+            if error is None:
+                records.append(message)
+                self.trouble = ""
+            elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  librdkafka spells its own codes so
+                self._unread.discard(message.partition() or 0)
+                self.trouble = ""
+            else:
+                self._hear(error)
+        self._watch.check()
+        return records
+
+    def to_end(self, timeout_s: float = 30.0) -> Iterator[Message]:
+        """Give the records up to the end of every partition.
+
+        Raises:
+            KafkaUnusable: Kafka refuses us, or the end was not reached within ``timeout_s``.
+        """
+        deadline = time.monotonic() + timeout_s
+        while not self.at_end:
+            if time.monotonic() > deadline:
+                raise self._watch.late(f"the topic {self.topic} could not be read to its end in time")
+            yield from self.take()
+
+    def _begin(self, from_beginning: bool, timeout_s: float) -> None:
+        starts = [
+            (number, OFFSET_BEGINNING if from_beginning else self._end(number, timeout_s)) for number in self.partitions
+        ]
+        self._consumer.assign([TopicPartition(self.topic, number, start) for number, start in starts])
+
+    def _end(self, number: int, timeout_s: float) -> int:
+        """Ask where a partition ends now: a position told by the library later would miss what comes until then."""
+        try:
+            return self._consumer.get_watermark_offsets(TopicPartition(self.topic, number), timeout=timeout_s)[1]
+        except KafkaException as error:
+            self._hear(error.args[0])
+            self._watch.check()
+            raise self._watch.late(f"no broker said in time where the topic {self.topic} ends") from None
+
+    def _hear(self, error: KafkaError) -> None:
+        self._watch(error)
+        if error.code() in OUT_OF_REACH:
+            self.trouble = error.str()
+
+
+def _partitions(settings: Settings, topic: str, setting: str, timeout_s: float) -> tuple[int, ...]:
+    with Admin(settings.kafka.as_librdkafka(), timeout_s) as admin:
+        found = admin.look(topic)
+    if found is None:
+        raise KafkaUnusable(
+            f"the topic {topic} does not exist", f"run `tickbridge topics ensure`, or set {setting} to its name"
+        )
+    return tuple(range(found.partitions))

@@ -1,0 +1,107 @@
+"""What the commands share when they show something: the formats, and what may reach a terminal.
+
+A result goes to standard output and nothing else does: what a command says about its own work goes to standard error,
+so that ``-o json`` can be piped. A table in a file or a pipe has a fixed width and no colours.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+import yaml
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from rich.console import RenderableType
+
+#: Columns of a table that goes into a file or a pipe.
+WIDTH = 160
+
+#: Units of an age, from the largest: seconds in it, and its sign.
+_UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
+
+
+class Output(StrEnum):
+    """How a result is printed."""
+
+    TABLE = "table"
+    JSON = "json"
+    YAML = "yaml"
+
+
+OutputOption = Annotated[Output, typer.Option("-o", "--output", help="How the result is printed.")]
+
+
+def emit(output: Output, result: Any, table: Callable[[], RenderableType]) -> None:
+    """Print a result as JSON or YAML, else as the table that ``table`` makes."""
+    if output is Output.TABLE:
+        console().print(table())
+    else:
+        typer.echo(written(output, result))
+
+
+def written(output: Output, result: Any) -> str:
+    """Write a result of what JSON has (and tuples and string enumerations) as JSON or YAML."""
+    text = json.dumps(result, indent=2, ensure_ascii=False)
+    if output is Output.JSON:
+        return text
+    return str(yaml.safe_dump(json.loads(text), sort_keys=False, allow_unicode=True, width=WIDTH)).rstrip("\n")
+
+
+def console() -> Console:
+    """Give the console of results."""
+    return Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
+
+
+def say(*lines: str | Text) -> None:
+    """Say something about the work, to standard error."""
+    for line in lines:
+        Console(stderr=True, soft_wrap=True, highlight=False).print(line if isinstance(line, Text) else Text(line))
+
+
+def busy(what: str) -> Any:
+    """Show that something goes on for as long as the context lasts; nothing where nobody watches."""
+    return Console(stderr=True).status(what)
+
+
+def table(*headings: str, right: Iterable[str] = (), **options: Any) -> Table:
+    """Make an empty table in the house's style; columns in ``right`` are aligned so."""
+    made = Table(box=box.SIMPLE_HEAD, **options)
+    for heading in headings:
+        made.add_column(heading, overflow="fold", justify="right" if heading in right else "left")
+    return made
+
+
+def plain(value: object, style: str = "") -> Text:
+    """Make a cell of anything, without markup; nothing is an empty cell."""
+    return Text("" if value is None else printable(str(value)), style=style)
+
+
+def printable(text: str) -> str:
+    """Take the power over a terminal from a text that anybody may have written."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+
+
+def age(seconds: float) -> str:
+    """Write how long something lasts by its largest unit."""
+    whole = max(0, int(seconds))
+    size, unit = next(((size, unit) for size, unit in _UNITS if whole >= size), _UNITS[-1])
+    return f"{whole // size} {unit}"
+
+
+def count(number: int, thing: str) -> str:
+    """Write a number of things."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
+def quiet(_event: str, /, **_fields: Any) -> None:
+    """Say nothing: an error that matters ends the command and explains itself."""
