@@ -75,7 +75,7 @@ WHO = {
         "`tickbridge run`. With `TICKBRIDGE_TOPICS__ENSURE=true` it needs the rights of `topics ensure` as well.",
     ),
     Who.ADMIN: ("Whoever makes the topics", "`tickbridge topics ensure`; CREATE on the cluster does for all topics."),
-    Who.OPERATOR: ("Operators", "`tickbridge subscriptions`. The group is never joined."),
+    Who.OPERATOR: ("Operators", "`tickbridge subscriptions`, `status`, `ticks tail`. The group is never joined."),
     Who.READER: ("Downstream readers", f"Each has a group of its own; `{acls.READER_GROUP}` stands for it."),
 }
 

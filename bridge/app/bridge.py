@@ -35,9 +35,9 @@ from bridge.upstream import dialects
 
 #: Events that can come as fast as the loop turns: one line each in this many seconds.
 LIMIT_S = 10.0
+LIMITED = ("frame_", "answer_without_request", "kafka_trouble", "kafka_out_of_reach")
 #: Seconds that the last line may take when we are to stop at once.
 LAST_LINE_S = 0.5
-LIMITED = ("frame_", "answer_without_request", "kafka_trouble", "kafka_out_of_reach")
 
 
 class Bridge:

@@ -41,7 +41,7 @@ def truths_of(fold: Fold, board: Board) -> Iterator[Truth]:
     """Say what the status of each symbol of a control partition should be; nothing of one that nobody judged yet."""
     rows, session = board.rows.get(fold.partition, {}), board.sessions.get(fold.partition, 0)
     wanted, invalid = fold.desired().wanted, fold.invalid
-    for symbol in wanted.keys() | invalid.keys():
+    for symbol in fold.symbols:
         subscription = wanted[symbol].subscription if symbol in wanted else None
         effective = msgspec.json.decode(records.encode(subscription)[1] or b"{}") if subscription else None
         row, bad = rows.get(symbol), invalid.get(symbol)
@@ -120,7 +120,8 @@ class Control:
             return
         self._seen, self._again_at = seen, time.monotonic() + AGAIN_S
         truths = [truth for fold in folds for truth in truths_of(fold, board)]
-        status.write(truths, [fold.partition for fold in folds], time.time_ns() // 1000, hurry=last)
+        asked = {fold.partition: fold.symbols for fold in folds}
+        status.write(truths, asked, time.time_ns() // 1000, hurry=last)
 
     def _take_leave(self, topic: ControlTopic, status: StatusTopic) -> None:
         """Say last that nothing is connected any more, then leave the group."""

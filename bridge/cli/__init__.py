@@ -11,7 +11,7 @@ from rich.text import Text
 from typer.core import TyperGroup
 
 from bridge import __version__
-from bridge.cli import demo, run, simulate, status, subscriptions, ticks, topics
+from bridge.cli import check, config, demo, run, simulate, status, subscriptions, ticks, topics
 from bridge.errors import EXIT_KAFKA, EXIT_SETTINGS, KafkaUnusable, SettingsError
 from bridge.settings import use_config
 
@@ -66,6 +66,8 @@ app.add_typer(subscriptions.app, name="subscriptions")
 app.command()(status.status)
 app.add_typer(ticks.app, name="ticks")
 app.add_typer(topics.app, name="topics")
+app.command()(check.check)
+app.add_typer(config.app, name="config")
 
 
 def main() -> None:

@@ -169,7 +169,11 @@ def _summary(plan: Plan) -> str:
 def _agreed(plan: Plan, topic: str) -> bool:
     if not sys.stdin.isatty():
         raise SettingsError("there is no terminal to ask on, so nothing was written; give --yes to agree beforehand")
-    return typer.confirm(f"Write {count(plan.records, 'record')} to {topic}?", err=True)
+    try:
+        return typer.confirm(f"Write {count(plan.records, 'record')} to {topic}?", err=True)
+    except typer.Abort:  # Ctrl-C and the end of input are a no
+        say("")
+        return False
 
 
 def _write(settings: Settings, plan: Plan) -> None:

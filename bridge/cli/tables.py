@@ -98,9 +98,9 @@ def age(seconds: float) -> str:
     return f"{whole // size} {unit}"
 
 
-def count(number: int, thing: str) -> str:
+def count(number: int, thing: str, things: str | None = None) -> str:
     """Write a number of things."""
-    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+    return f"{number:,} {thing if number == 1 else things or f'{thing}s'}"
 
 
 def quiet(_event: str, /, **_fields: Any) -> None:

@@ -86,6 +86,11 @@ class Fold:
         return MappingProxyType(self._in_force.invalid)
 
     @property
+    def symbols(self) -> frozenset[str]:
+        """Every symbol that the partition has a record of, usable or not."""
+        return frozenset(self._in_force.wanted.keys() | self._in_force.invalid.keys())
+
+    @property
     def old_records(self) -> int:
         """Count the symbols that run on an older record than their newest one."""
         return sum(symbol in self._in_force.wanted for symbol in self._in_force.invalid)

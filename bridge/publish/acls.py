@@ -4,8 +4,8 @@
 these rights everything works, and without any one of them the thing that needs it fails.
 
 READ and WRITE bring DESCRIBE along. An idempotent producer needs no right of its own since Kafka 3.0; older clusters
-want IDEMPOTENT_WRITE on the cluster for whoever writes. Groups that are named and never joined need none, except the
-one of ``subscriptions list`` and ``remove``, whose reader takes a refusal seriously.
+want IDEMPOTENT_WRITE on the cluster for whoever writes. Groups that are named and never joined need none, except
+``…-reader``: librdkafka asks for its coordinator, and the operators' commands take a refusal seriously.
 """
 
 from __future__ import annotations
@@ -78,9 +78,11 @@ def grants(topics: TopicSettings, group_id: str, reader_group: str = READER_GROU
         _topic(Who.BRIDGE, topics.state, read, "begin where a predecessor ended"),
         _topic(Who.BRIDGE, topics.state, write, "note how far everything is safe"),
         *(_topic(Who.ADMIN, name, operation, purpose) for name in names(topics) for operation, purpose in making),
-        _topic(Who.OPERATOR, topics.subscriptions, read, "`subscriptions list`, `remove`"),
-        _group(Who.OPERATOR, f"{group_id}-reader", Operation.DESCRIBE, "`subscriptions list`, `remove`"),
-        _topic(Who.OPERATOR, topics.subscriptions, write, "`subscriptions add`, `remove`"),
+        _group(Who.OPERATOR, f"{group_id}-reader", Operation.DESCRIBE, "whatever reads: all of these but `add`"),
+        _topic(Who.OPERATOR, topics.subscriptions, read, "`subscriptions list`, `remove`, `diff`, `apply`"),
+        _topic(Who.OPERATOR, topics.subscriptions, write, "`subscriptions add`, `remove`, `apply`"),
+        _topic(Who.OPERATOR, topics.status, read, "`status`, `subscriptions list`"),
+        _topic(Who.OPERATOR, topics.ticks, read, "`ticks tail`"),
         _group(Who.READER, reader_group, read, "read as a group, commit offsets"),
         _topic(Who.READER, topics.ticks, read, "read ticks"),
         _topic(Who.READER, topics.status, read, "see what happens with each symbol"),

@@ -6,7 +6,7 @@ written, and follows it from there on. Everything belongs to one thread; no call
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
@@ -66,11 +66,13 @@ class StatusTopic:
             message = self._consumer.poll(0) if room else None
         self._producer.poll(0)
 
-    def write(self, truths: Iterable[Truth], owned: Collection[int], now_us: int, *, hurry: bool = False) -> int:
-        """Write what differs from the truth, in a ``hurry`` whatever was written a moment ago; return how many."""
+    def write(
+        self, truths: Iterable[Truth], asked: Mapping[int, Collection[str]], now_us: int, *, hurry: bool = False
+    ) -> int:
+        """Write what differs from the truth (see StatusBook.due); return how many records that was."""
         if not self.caught_up or len(self._producer) > WAITING_MAX:
             return 0
-        writes = self.book.due(truths, owned, now_us, hurry=hurry)
+        writes = self.book.due(truths, asked, now_us, hurry=hurry)
         for key, value in writes:
             self._produce(self._topics.status, key, value)
         self.statuses_written += len(writes)

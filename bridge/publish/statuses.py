@@ -67,15 +67,19 @@ class StatusBook:
             return False
         return status.control_offset is not None and status.control_offset >= offset
 
-    def due(self, truths: Iterable[Truth], owned: Collection[int], now_us: int, *, hurry: bool = False) -> list[Write]:
-        """Give the records to write now, and take them for written; ``owned`` are our control partitions.
+    def due(
+        self, truths: Iterable[Truth], asked: Mapping[int, Collection[str]], now_us: int, *, hurry: bool = False
+    ) -> list[Write]:
+        """Give the records to write now, and take them for written.
 
-        Two records of one symbol are a moment apart, unless in a ``hurry``: ``held_back`` tells whether any waits.
+        ``asked`` has our control partitions, each with every symbol that a record in it asks for, judged or not: what
+        is in none of them is nulled. Two records of one symbol are a moment apart, unless in a ``hurry``; ``held_back``
+        tells whether any waits.
         """
         self.held_back = False
         writes: list[Write] = []
-        true = {truth.row.symbol: truth for truth in truths}
-        for symbol, truth in true.items():
+        for truth in truths:
+            symbol = truth.row.symbol
             known = self._known.get(symbol)
             if known is not None and not self._differs(known, truth):
                 continue
@@ -83,10 +87,11 @@ class StatusBook:
                 writes.append(self._write(truth, known, now_us))
             else:
                 self.held_back = True
+        everything = frozenset().union(*asked.values())
         gone = [
             symbol
             for symbol, known in self._known.items()
-            if symbol not in true and known.bridge == self._bridge and known.control_partition in owned
+            if symbol not in everything and known.bridge == self._bridge and known.control_partition in asked
         ]
         for symbol in gone:
             writes.append((symbol.encode(), None))

@@ -129,10 +129,10 @@ def _context(ca_file: Path | None) -> ssl.SSLContext:
             context.load_default_certs()
         else:
             context.load_verify_locations(ca_file)
-        return context
     except (OSError, ValueError) as error:
         why = f"the authorities in {ca_file or 'the system'} cannot be read: {_why(error)}"
         raise UpstreamUnavailable("tls", why) from None
+    return context
 
 
 def _refused(status: int | None) -> UpstreamUnavailable:

@@ -221,7 +221,8 @@ class Cluster:
         with self._reader(topic, timeout_s) as (consumer, ends):
             while (left := deadline - time.monotonic()) > 0:
                 first = consumer.poll(left)
-                for message in [first, *consumer.consume(1000, 0)] if first else []:
+                # A message has the length of its value, so a tombstone is false.
+                for message in [first, *consumer.consume(1000, 0)] if first is not None else []:
                     error = message.error()
                     if error is None:
                         records.append(_record(message))

@@ -83,7 +83,7 @@ def test_every_field_has_a_row_with_type_need_and_meaning(page: Page) -> None:
     ("topic", "writers", "readers"),
     [
         ("subscriptions", "operators", "the bridge, operators"),
-        ("ticks", "the bridge", "downstream readers"),
+        ("ticks", "the bridge", "operators, downstream readers"),
         ("state", "the bridge", "the bridge"),
     ],
 )

@@ -16,6 +16,12 @@ def truth(symbol: str = "AAPL.US", state: State = State.LIVE, *, offset: int = 7
     return Truth(row, (given.pop("partition", 0), offset), given.pop("effective", {}), **given)
 
 
+def due(statuses: StatusBook, truths: list[Truth], now_us: int, **given: Any) -> list[tuple[bytes, bytes | None]]:
+    """Ask as the owner of partition 0, in which there is a record of each of these symbols, and of UNJUDGED.US."""
+    asked = {truth.row.symbol for truth in truths} | {"UNJUDGED.US"}
+    return statuses.due(truths, {0: asked}, now_us, **given)
+
+
 def book() -> StatusBook:
     return StatusBook("prices", "one")
 
@@ -32,7 +38,7 @@ def record(symbol: str = "AAPL.US", **fields: Any) -> tuple[bytes, bytes]:
 
 
 def test_what_the_topic_does_not_know_is_written() -> None:
-    written = values(book().due([truth()], [0], T0))
+    written = values(due(book(), [truth()], T0))
     assert written["AAPL.US"] is not None
     assert written["AAPL.US"]["state"] == "live"
     assert written["AAPL.US"]["since_us"] == T0
@@ -40,8 +46,8 @@ def test_what_the_topic_does_not_know_is_written() -> None:
 
 def test_what_is_true_already_is_not_written_again_whatever_the_offset() -> None:
     statuses = book()
-    statuses.due([truth()], [0], T0)
-    assert statuses.due([truth(offset=9)], [0], T0 + 10 * PAUSE_US) == []
+    due(statuses, [truth()], T0)
+    assert due(statuses, [truth(offset=9)], T0 + 10 * PAUSE_US) == []
 
 
 @pytest.mark.parametrize(
@@ -56,99 +62,105 @@ def test_what_is_true_already_is_not_written_again_whatever_the_offset() -> None
 )
 def test_a_change_of_what_it_says_is_written(change: dict[str, Any]) -> None:
     statuses = book()
-    statuses.due([truth()], [0], T0)
-    assert len(statuses.due([truth(**change)], [0], T0 + PAUSE_US)) == 1
+    due(statuses, [truth()], T0)
+    assert len(due(statuses, [truth(**change)], T0 + PAUSE_US)) == 1
 
 
 def test_since_stays_while_the_state_does() -> None:
     statuses = book()
     statuses.hear(*record())
-    written = values(statuses.due([truth(effective={"note": "x"})], [0], T0))
+    written = values(due(statuses, [truth(effective={"note": "x"})], T0))
     assert written["AAPL.US"] is not None
     assert written["AAPL.US"]["since_us"] == T0 - 5
 
 
 def test_another_record_that_cannot_be_used_is_news() -> None:
     statuses = book()
-    statuses.due([truth(state=State.INVALID, offset=7)], [0], T0)
-    assert len(statuses.due([truth(state=State.INVALID, offset=8)], [0], T0 + PAUSE_US)) == 1
+    due(statuses, [truth(state=State.INVALID, offset=7)], T0)
+    assert len(due(statuses, [truth(state=State.INVALID, offset=8)], T0 + PAUSE_US)) == 1
 
 
 def test_a_symbol_is_written_at_most_once_a_moment_and_what_waits_is_told() -> None:
     statuses = book()
-    statuses.due([truth(state=State.PENDING)], [0], T0)
-    assert statuses.due([truth()], [0], T0 + PAUSE_US - 1) == []
+    due(statuses, [truth(state=State.PENDING)], T0)
+    assert due(statuses, [truth()], T0 + PAUSE_US - 1) == []
     assert statuses.held_back
-    assert len(statuses.due([truth()], [0], T0 + PAUSE_US)) == 1
+    assert len(due(statuses, [truth()], T0 + PAUSE_US)) == 1
     assert not statuses.held_back
 
 
 def test_last_words_do_not_wait() -> None:
     statuses = book()
-    statuses.due([truth()], [0], T0)
-    assert len(statuses.due([truth(state=State.OFFLINE)], [0], T0 + 1, hurry=True)) == 1
+    due(statuses, [truth()], T0)
+    assert len(due(statuses, [truth(state=State.OFFLINE)], T0 + 1, hurry=True)) == 1
 
 
 def test_a_late_word_of_a_former_owner_is_written_over() -> None:
     statuses = book()
-    statuses.due([truth()], [0], T0)
+    due(statuses, [truth()], T0)
     statuses.hear(*record(state="offline"))
-    written = values(statuses.due([truth()], [0], T0 + PAUSE_US))
+    written = values(due(statuses, [truth()], T0 + PAUSE_US))
     assert written["AAPL.US"] is not None
     assert written["AAPL.US"]["state"] == "live"
 
 
 def test_our_own_older_words_change_nothing() -> None:
     statuses = book()
-    first = statuses.due([truth(state=State.PENDING)], [0], T0)
-    statuses.due([truth()], [0], T0 + PAUSE_US)
+    first = due(statuses, [truth(state=State.PENDING)], T0)
+    due(statuses, [truth()], T0 + PAUSE_US)
     statuses.hear(*first[0])
-    assert statuses.due([truth()], [0], T0 + 9 * PAUSE_US) == []
+    assert due(statuses, [truth()], T0 + 9 * PAUSE_US) == []
 
 
 def test_a_status_whose_symbol_is_gone_is_nulled_once() -> None:
     statuses = book()
     statuses.hear(*record("GONE.US"))
-    assert values(statuses.due([], [0], T0)) == {"GONE.US": None}
-    assert statuses.due([], [0], T0 + PAUSE_US) == []
+    assert values(due(statuses, [], T0)) == {"GONE.US": None}
+    assert due(statuses, [], T0 + PAUSE_US) == []
     statuses.hear(b"GONE.US", None)
-    assert statuses.due([], [0], T0 + PAUSE_US) == []
+    assert due(statuses, [], T0 + PAUSE_US) == []
 
 
 def test_a_symbol_that_comes_back_is_not_lost_to_the_echo_of_its_null() -> None:
     statuses = book()
     statuses.hear(*record("BACK.US"))
-    statuses.due([], [0], T0)
-    statuses.due([truth("BACK.US")], [0], T0 + PAUSE_US)
+    due(statuses, [], T0)
+    due(statuses, [truth("BACK.US")], T0 + PAUSE_US)
     statuses.hear(b"BACK.US", None)
-    assert statuses.due([truth("BACK.US")], [0], T0 + 9 * PAUSE_US) == []
+    assert due(statuses, [truth("BACK.US")], T0 + 9 * PAUSE_US) == []
+
+
+def test_the_status_of_a_symbol_that_is_asked_for_stays_until_it_is_judged() -> None:
+    statuses = book()
+    statuses.hear(*record("UNJUDGED.US"))
+    assert due(statuses, [], T0) == []
 
 
 @pytest.mark.parametrize("fields", [{"bridge": "another"}, {"control_partition": 1}])
 def test_only_records_of_our_own_deployment_and_partitions_are_nulled(fields: dict[str, Any]) -> None:
     statuses = book()
     statuses.hear(*record("THEIRS.US", **fields))
-    assert statuses.due([], [0], T0) == []
+    assert due(statuses, [], T0) == []
 
 
 def test_a_record_that_another_deployment_wrote_about_our_symbol_is_taken_over() -> None:
     statuses = book()
     statuses.hear(*record(bridge="another"))
-    assert len(statuses.due([truth()], [0], T0)) == 1
+    assert len(due(statuses, [truth()], T0)) == 1
 
 
 def test_somebody_else_s_null_of_a_symbol_that_is_wanted_is_written_over() -> None:
     statuses = book()
-    statuses.due([truth()], [0], T0)
+    due(statuses, [truth()], T0)
     statuses.hear(b"AAPL.US", None)
-    assert len(statuses.due([truth()], [0], T0 + PAUSE_US)) == 1
+    assert len(due(statuses, [truth()], T0 + PAUSE_US)) == 1
 
 
 @pytest.mark.parametrize(("key", "value"), [(b"\xff", b"{}"), (b"A", b"{"), (b"A", b"[]"), (None, b"1"), (None, None)])
 def test_rubbish_in_the_topic_is_passed_over(key: bytes | None, value: bytes | None) -> None:
     statuses = book()
     statuses.hear(key, value)
-    assert statuses.due([], [0], T0) == []
+    assert due(statuses, [], T0) == []
 
 
 def test_what_was_in_force_is_remembered_for_our_own_deployment() -> None:

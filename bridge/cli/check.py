@@ -1,0 +1,113 @@
+"""``tickbridge check``: is everything there that a bridge needs? One verdict and one hint for each thing.
+
+A check that cannot be made is told as ``skip`` with its reason, never as good. What fails decides the exit code: the
+operator's own side (settings, token, endpoint) before Kafka's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from bridge.cli import probes
+from bridge.cli.probes import Finding, Verdict
+from bridge.cli.tables import Output, OutputOption, busy, console, printable, written
+from bridge.errors import EXIT_KAFKA, EXIT_SETTINGS, KafkaUnusable, SettingsError
+from bridge.settings import load
+
+if TYPE_CHECKING:
+    from bridge.settings import Settings
+
+Probe = Callable[["Settings"], Iterable[Finding]]
+
+_STYLES = {Verdict.OK: "green", Verdict.WARN: "yellow", Verdict.FAIL: "bold red", Verdict.SKIP: "dim"}
+
+#: In the order in which they are made; those of Kafka are not tried after one that found it unusable.
+_KAFKA: tuple[tuple[str, Probe], ...] = (
+    ("kafka", probes.kafka),
+    ("topics", probes.policies),
+    ("access", probes.access),
+)
+_OWN: tuple[tuple[str, Probe], ...] = (
+    ("clock", probes.clock),
+    ("token", probes.token),
+    ("endpoint", probes.endpoint),
+)
+
+
+def check(output: OutputOption = Output.TABLE) -> None:
+    """Look at settings, Kafka, topics, permissions, token and endpoint; a verdict and a hint for each.
+
+    Nothing is changed or written, and the venue is not logged in to: a bridge that runs keeps its connection.
+
+    Exit codes: 0 nothing fails; 2 settings, token or endpoint fail; 3 only Kafka fails.
+
+    Examples:
+
+        tickbridge check
+
+        tickbridge check -o json | jq '.[] | select(.verdict != "ok")'
+    """
+    findings: list[Finding] = []
+    own = False
+    for finding, is_own in _findings():
+        findings.append(finding)
+        own |= is_own and finding.verdict is Verdict.FAIL
+        if output is Output.TABLE:
+            _print(finding)
+    if output is not Output.TABLE:
+        typer.echo(written(output, [asdict(finding) for finding in findings]))
+    if own:
+        raise typer.Exit(EXIT_SETTINGS)
+    if any(finding.verdict is Verdict.FAIL for finding in findings):
+        raise typer.Exit(EXIT_KAFKA)
+
+
+def _findings() -> Iterator[tuple[Finding, bool]]:
+    """Give each finding, and whether it is about our own side."""
+    try:
+        settings = load()
+    except SettingsError as error:
+        yield from ((Finding("settings", Verdict.FAIL, line), True) for line in error.lines)
+        yield Finding("everything else", Verdict.SKIP, "it needs the settings", "mend them, then check again"), True
+        return
+    yield Finding("settings", Verdict.OK, f"deployment {settings.name}", ""), True
+    usable = True
+    for name, probe in _KAFKA:
+        if not usable:
+            yield Finding(name, Verdict.SKIP, "Kafka cannot be used"), False
+            continue
+        for finding, is_own in _made(name, probe, settings):
+            usable &= not (finding.check == name and finding.verdict is Verdict.FAIL)
+            yield finding, is_own
+    for name, probe in _OWN:
+        yield from ((finding, True) for finding, _ in _made(name, probe, settings))
+
+
+def _made(name: str, probe: Probe, settings: Settings) -> Iterator[tuple[Finding, bool]]:
+    """Make one probe; an error of ours becomes a finding under the probe's own name."""
+    with busy(f"Checking {name} …"):
+        try:
+            found = [(finding, False) for finding in probe(settings)]
+        except KafkaUnusable as error:
+            found = [(Finding(name, Verdict.FAIL, error.what, error.remedy), False)]
+        except SettingsError as error:
+            found = [(Finding(name, Verdict.FAIL, line), True) for line in error.lines]
+    yield from found
+
+
+def _print(finding: Finding) -> None:
+    """Print one finding, what does not fit on its line below its beginning."""
+    grid = Table.grid(padding=(0, 1))
+    grid.add_column(width=4)
+    grid.add_column(overflow="fold")
+    what = Text.assemble((f"{printable(finding.check)}: ", "bold"), printable(finding.said))
+    grid.add_row(Text(finding.verdict, style=_STYLES[finding.verdict]), what)
+    if finding.hint:
+        grid.add_row("", Text(f"-> {printable(finding.hint)}", style="cyan"))
+    console().print(grid)

@@ -1,0 +1,252 @@
+"""What ``tickbridge check`` looks at, one function each: settings in, findings out.
+
+Nothing here changes anything: topics are looked at, brokers are asked what our user may do, no group
+is joined, no record is written. The venue is reached up to the TLS handshake and no further: an upgrade with the token
+would take the connection of a bridge that runs.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import stat
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future, wait
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka.admin import AclOperation, AdminClient  # type: ignore[attr-defined]  # its stubs forget some
+
+from bridge.cli.tables import count
+from bridge.kafka import opened, silent_logger
+from bridge.publish import topics
+from bridge.publish.admin import Admin
+from bridge.publish.topics import Outcome
+from bridge.upstream import dialects
+
+if TYPE_CHECKING:
+    from bridge.settings import Settings
+
+#: Seconds that one probe may wait for Kafka, and for each step towards the venue.
+KAFKA_S, VENUE_S = 10.0, 5.0
+
+_READ, _WRITE = AclOperation.READ, AclOperation.WRITE
+#: What a running bridge does with each topic, by the name of its setting.
+_NEEDED = {
+    "subscriptions": (_READ,),
+    "ticks": (_WRITE,),
+    "status": (_READ, _WRITE),
+    "gaps": (_READ, _WRITE),
+    "dead_letters": (_WRITE,),
+    "state": (_READ, _WRITE),
+}
+
+
+class Verdict(StrEnum):
+    """How a check came out."""
+
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
+    SKIP = "skip"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the check: what was looked at, the verdict, what was seen, and what to do about it."""
+
+    check: str
+    verdict: Verdict
+    said: str
+    hint: str = ""
+
+
+def kafka(settings: Settings) -> Iterator[Finding]:
+    """Count the brokers."""
+    with Admin(settings.kafka.as_librdkafka(), KAFKA_S) as admin:
+        brokers = admin.brokers(settings.topics.subscriptions)
+    said, wanted = f"{count(brokers, 'broker')} at {settings.kafka.bootstrap_servers}", settings.topics.replication
+    if brokers < wanted:
+        hint = f"good for a trial; TICKBRIDGE_TOPICS__REPLICATION wants {wanted} replicas of each topic"
+        yield Finding("kafka", Verdict.WARN, said, hint)
+    else:
+        yield Finding("kafka", Verdict.OK, said)
+
+
+def policies(settings: Settings) -> Iterator[Finding]:
+    """Compare each topic with what the settings want; only those that exist are handed on, so none is made."""
+    properties, specs = settings.kafka.as_librdkafka(), topics.plan(settings.topics)
+    missing = set(topics.missing(properties, [spec.name for spec in specs], KAFKA_S))
+    reports = topics.ensure(properties, [spec for spec in specs if spec.name not in missing], KAFKA_S)
+    for name in (spec.name for spec in specs if spec.name in missing):
+        yield Finding(f"topic {name}", Verdict.FAIL, "does not exist", "run `tickbridge topics ensure`")
+    for report in reports:
+        details = "; ".join(report.details)
+        if report.outcome is Outcome.DIFFERS:
+            hint = "alter the topic, or set TICKBRIDGE_TOPICS__… to what it is meant to be"
+            yield Finding(f"topic {report.name}", Verdict.WARN, details, hint)
+        else:
+            yield Finding(f"topic {report.name}", Verdict.OK, details or "as the settings want it")
+
+
+def access(settings: Settings) -> Iterator[Finding]:
+    """Ask the brokers what our user may do with each topic and with the group."""
+    admin = opened(AdminClient, {**settings.kafka.as_librdkafka(), "logger": silent_logger()})
+    names = {getattr(settings.topics, setting): needed for setting, needed in _NEEDED.items()}
+    options: dict[str, Any] = {"include_authorized_operations": True, "request_timeout": KAFKA_S}
+    answers = admin.describe_topics(TopicCollection(list(names)), **options)
+    for name, needed in names.items():
+        yield from _topic_access(name, needed, answers[name])
+    group = settings.group_id
+    yield _group_access(group, admin.describe_consumer_groups([group], **options)[group])
+
+
+def clock(_: Settings) -> Iterator[Finding]:
+    """Say that nobody can be asked."""
+    yield Finding(
+        "clock",
+        Verdict.SKIP,
+        "Kafka's protocol tells no broker's time, so it cannot be compared without writing",
+        "keep NTP running here; a bridge that runs shows tickbridge_clock_skew_seconds",
+    )
+
+
+def token(settings: Settings) -> Iterator[Finding]:
+    """Read the token, and see who else can."""
+    upstream = settings.upstream
+    place = f"{upstream.token_file}" if upstream.token_file else "TICKBRIDGE_UPSTREAM__TOKEN"
+    hint = "set TICKBRIDGE_UPSTREAM__TOKEN_FILE to a file with the venue's token"
+    try:
+        found = upstream.read_token()
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        yield Finding("token", Verdict.FAIL, f"{place} cannot be read: {why}", hint)
+        return
+    if not found:
+        said = f"{place} is empty" if upstream.token_file else "there is none"
+        yield Finding("token", Verdict.FAIL, said, hint)
+    elif any(char.isspace() or not char.isprintable() for char in found):
+        yield Finding("token", Verdict.FAIL, f"{place} holds more than a token", "write the token and nothing else")
+    elif upstream.token_file and upstream.token_file.stat().st_mode & stat.S_IROTH:
+        said = f"from {place}, which everybody on this machine can read"
+        yield Finding("token", Verdict.WARN, said, f"chmod o-r {place}")
+    elif upstream.token_file:
+        yield Finding("token", Verdict.OK, f"from {place}")
+    else:
+        yield Finding("token", Verdict.OK, f"from {place}; TICKBRIDGE_UPSTREAM__TOKEN_FILE rotates without a restart")
+
+
+def endpoint(settings: Settings) -> Iterator[Finding]:
+    """Go towards the venue: name, connection, TLS."""
+    upstream = settings.upstream
+    parts = urlsplit(upstream.url or dialects.get(upstream.dialect).default_url(upstream.market))
+    host, secure = parts.hostname or "", parts.scheme == "wss"
+    port = parts.port or (443 if secure else 80)
+    where = f"{host}:{port}"
+    if ("https" if secure else "http") in getproxies() and not proxy_bypass(host):
+        yield Finding("endpoint", Verdict.SKIP, f"{where} is reached by way of a proxy", "try `tickbridge run`")
+        return
+    try:
+        met = f"{where}: {count(_resolve(host, port), 'address', 'addresses')}, connected"
+        with socket.create_connection((host, port), VENUE_S) as connection:
+            yield _shake(connection, host, met, settings) if secure else _unsecured(host, met)
+    except OSError as error:
+        yield Finding("endpoint", Verdict.FAIL, f"{where}: {_why(error)}", _remedy(error))
+
+
+def _topic_access(name: str, needed: tuple[AclOperation, ...], answer: Future[Any]) -> Iterator[Finding]:
+    about = f"access to {name}"
+    try:
+        allowed = answer.result(KAFKA_S + 1).authorized_operations
+    except KafkaException as error:
+        # That a topic is missing was told before.
+        if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+            yield _refused(about, f"the topic {name}", error.args[0])
+        return
+    lacking = " and ".join(one.name for one in needed if one not in (allowed or ()))
+    if not allowed:
+        yield Finding(about, Verdict.SKIP, "the brokers do not say what our user may do")
+    elif lacking:
+        yield Finding(
+            about, Verdict.FAIL, f"our user may not {lacking}", f"grant our user {lacking} on the topic {name}"
+        )
+    else:
+        yield Finding(about, Verdict.OK, f"our user may {' and '.join(one.name for one in needed)}")
+
+
+def _group_access(group: str, answer: Future[Any]) -> Finding:
+    about = f"access to group {group}"
+    try:
+        allowed = answer.result(KAFKA_S + 1).authorized_operations
+    except KafkaException as error:
+        if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
+            return Finding(about, Verdict.SKIP, "the group does not exist before the first `tickbridge run`")
+        return _refused(about, f"the group {group}", error.args[0])
+    if not allowed:
+        return Finding(about, Verdict.SKIP, "the brokers do not say what our user may do")
+    if _READ not in allowed:
+        return Finding(about, Verdict.FAIL, "our user may not READ", f"grant our user READ on the group {group}")
+    return Finding(about, Verdict.OK, "our user may READ")
+
+
+def _refused(about: str, thing: str, error: KafkaError) -> Finding:
+    if error.code() in (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED):
+        return Finding(about, Verdict.FAIL, "our user may not DESCRIBE", f"grant our user DESCRIBE on {thing}")
+    return Finding(about, Verdict.SKIP, f"the brokers do not say: {error.str()}")
+
+
+def _resolve(host: str, port: int) -> int:
+    """Count a host's addresses, in bounded time: the system's resolver has none of its own.
+
+    Raises:
+        OSError: the name is not known, or nobody answers in time.
+    """
+    answer: Future[int] = Future()
+
+    def ask() -> None:
+        try:
+            answer.set_result(len({one[4][0] for one in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)}))
+        except (OSError, UnicodeError) as error:
+            answer.set_exception(error if isinstance(error, OSError) else socket.gaierror(0, "is no host name"))
+
+    threading.Thread(target=ask, name="resolve", daemon=True).start()
+    if not wait([answer], VENUE_S).done:
+        raise socket.gaierror(socket.EAI_AGAIN, "no name server answers in time")
+    return answer.result()
+
+
+def _shake(connection: socket.socket, host: str, met: str, settings: Settings) -> Finding:
+    ca_file = settings.upstream.ca_file
+    context = ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
+    with context.wrap_socket(connection, server_hostname=host) as secured:
+        return Finding("endpoint", Verdict.OK, f"{met}, {secured.version()}, certificate trusted; not logged in")
+
+
+def _unsecured(host: str, met: str) -> Finding:
+    said = f"{met}, without TLS"
+    if host == "localhost" or host.startswith("127.") or host == "::1":
+        return Finding("endpoint", Verdict.OK, said)
+    return Finding("endpoint", Verdict.WARN, f"{said}: the token goes in the clear", "use a wss:// address")
+
+
+def _why(error: OSError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate cannot be trusted ({error.verify_message})"
+    if isinstance(error, socket.gaierror):
+        return f"the name is not found ({error.strerror})"
+    return error.strerror or str(error) or type(error).__name__
+
+
+def _remedy(error: OSError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return "set TICKBRIDGE_UPSTREAM__CA_FILE to the authority of this certificate, and see that the clock is right"
+    if isinstance(error, ssl.SSLError):
+        return "see whether the address speaks TLS, or should begin with ws://"
+    if isinstance(error, socket.gaierror):
+        return "check TICKBRIDGE_UPSTREAM__URL and the name servers of this machine"
+    return "check TICKBRIDGE_UPSTREAM__URL, the firewall and the way out of this network"
