@@ -64,7 +64,7 @@ RIGHTS = """\
 ## Rights
 
 The least that each user needs on a cluster with authorisation on; on a real broker a test holds that this is enough and
-that none of it can be left out. Names are literal. READ and WRITE bring DESCRIBE along. Before Kafka 3.0 whoever writes
+that none of it can be left out. Names are literal. READ and WRITE bring DESCRIBE along. Before Kafka 2.8 whoever writes
 needs IDEMPOTENT_WRITE on the cluster, too. A broker that logs refusals may name the groups `tickbridge-topics` and
 `tickbridge-status`: they are never joined, and nothing is missing.
 """
@@ -144,9 +144,14 @@ def commands(who: Who) -> list[str]:
         resources.setdefault(tuple(several), []).append(f"--{kind} {name}")
     head = f"kafka-acls.sh --bootstrap-server localhost:9092 --add --allow-principal User:{who}"
     return [
-        " \\\n  ".join([head, " ".join(f"--operation {one}" for one in several), *named])
+        " \\\n  ".join([head, " ".join(f"--operation {_spelled(one)}" for one in several), *named])
         for several, named in resources.items()
     ]
+
+
+def _spelled(operation: Operation) -> str:
+    """Spell an operation as ``kafka-acls.sh`` wants it: it takes DescribeConfigs, and not DESCRIBE_CONFIGS."""
+    return operation.title().replace("_", "")
 
 
 def _overview(specs: tuple[topics.TopicSpec, ...]) -> str:

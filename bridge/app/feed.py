@@ -73,7 +73,8 @@ class Feed:
             transport = link.transport
             if transport is not None and (transport.fileno() in ready or transport.pending()):
                 self._read(link, now)
-            link.work(now, time.time())
+            # Pacing counts from here: what came before in this turn may have taken its time.
+            link.work(time.monotonic(), time.time())
         self._outlet.move_on(now)
         self._say_who_left()
         if now >= self._board_at:

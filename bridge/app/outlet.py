@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from bridge.app.meters import Meter
 from bridge.app.venue import Log
@@ -21,7 +21,7 @@ RETRY_S = 1.0
 class Outlet:
     """Takes records and is answerable for each of them until Kafka has it."""
 
-    def __init__(self, settings: Settings, log: Log) -> None:
+    def __init__(self, settings: Settings, log: Log, make: Callable[..., Publisher] = Publisher) -> None:
         pressure = settings.backpressure
         self.ledger = Ledger()
         self.latency = Meter()
@@ -29,7 +29,7 @@ class Outlet:
         self.trouble_since = 0.0
         self._log = log
         self._path = Path(pressure.handed_over_max, pressure.queue_max_bytes)
-        self._publisher = Publisher(
+        self._publisher = make(
             settings.kafka,
             settings.topics.ticks,
             most=pressure.handed_over_max,

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.text import Text
 from typer.core import TyperGroup
 
 from bridge import __version__
 from bridge.cli import check, config, demo, run, simulate, status, subscriptions, ticks, topics
+from bridge.cli.tables import errors
 from bridge.errors import EXIT_KAFKA, EXIT_SETTINGS, KafkaUnusable, SettingsError
 from bridge.settings import use_config
 
@@ -21,7 +21,7 @@ class _Commands(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Run the chosen command."""
-        console = Console(stderr=True, soft_wrap=True, highlight=False)
+        console = errors()
         try:
             return super().invoke(ctx)
         except SettingsError as error:

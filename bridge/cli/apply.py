@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Group
 from rich.text import Text
 
 from bridge.cli.files import Format, parse
@@ -131,15 +132,15 @@ def _plan(settings: Settings, wanted: dict[str, Subscription], prune: bool) -> P
 def _show(plan: Plan, settings: Settings, output: Output) -> None:
     topic = settings.topics.subscriptions
     if output is Output.TABLE and not plan.records:
-        say(f"{topic} has what the file says: {_summary(plan)}")
+        say(f"{topic} has all that the file says: {_summary(plan)}")
         return
-    emit(output, {"topic": topic, **plan.as_json()}, lambda: _table(plan))
+    emit(output, {"topic": topic, **plan.as_json()}, lambda: Group(_table(plan), _summary(plan)))
     for warning in plan.warnings:
         say(Text.assemble(("warning: ", "bold yellow"), warning))
 
 
 def _table(plan: Plan) -> Table:
-    made = table("", "symbol", "what", caption=_summary(plan), caption_justify="left")
+    made = table("", "symbol", "what")
     for one in plan.added:
         made.add_row(plain("+", "green"), plain(one.symbol), plain(_said(one)))
     for change in plan.changed:
@@ -160,6 +161,7 @@ def _said(one: Subscription) -> str:
 
 def _summary(plan: Plan) -> str:
     parts = [f"{len(plan.added):,} added", f"{len(plan.changed):,} changed", f"{len(plan.removed):,} removed"]
+    parts = parts if plan.records else []
     if plan.left_alone:
         few = ", ".join(plan.left_alone[:3]) + (", …" if len(plan.left_alone) > 3 else "")
         parts.append(f"{len(plan.left_alone):,} left alone ({few}: not in the file; --prune removes)")

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import urlsplit, urlunsplit
 
 import typer
 import yaml
@@ -109,10 +109,13 @@ def mask_url(url: str) -> str:
     """Give an address without user, password and what its query holds."""
     parts = urlsplit(url)
     where = parts.netloc.rpartition("@")
-    query = urlencode([(name, MASK) for name, _ in parse_qsl(parts.query, keep_blank_values=True)], safe="*")
-    if parts.query and not query:
-        query = MASK
+    query = parts.query and "&".join(_masked_pair(pair) for pair in parts.query.split("&"))
     return urlunsplit(parts._replace(netloc=f"{MASK}@{where[2]}" if where[1] else where[2], query=query))
+
+
+def _masked_pair(pair: str) -> str:
+    name, sign, _ = pair.partition("=")
+    return f"{name}={MASK}" if sign else MASK
 
 
 class Sources:

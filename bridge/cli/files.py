@@ -43,6 +43,8 @@ MAX_CHARACTERS = 64 * 1024 * 1024
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _SHAPE = "write `subscriptions: {SYMBOL: {priority: 5}, OTHER: {}}`"
+#: What a field's value may be before its field is asked: a date is none, as YAML would rewrite it.
+_PLAIN = (str, int, float, bool)
 _TRUTH = {"true": True, "false": False}
 
 
@@ -246,12 +248,16 @@ def _checked(entry: Entry, faults: _Faults) -> Subscription | None:
 
 def _field_problem(name: str, value: Any) -> str | None:
     try:
-        if isinstance(value, float) and not math.isfinite(value):
+        if type(value) not in _PLAIN or (isinstance(value, float) and not math.isfinite(value)):
             return f"{name} is {value}; give {FIELDS[name]}"
         records.decode(b"A", msgspec.json.encode({name: value}))
     except BadRecord as error:
-        return error.detail if error.reason == "bad_code" else f"{name} is {_shown(value)}; give {FIELDS[name]}"
-    except (TypeError, UnicodeEncodeError, RecursionError):
+        return (
+            error.detail
+            if error.reason in ("bad_code", "too_large")
+            else f"{name} is {_shown(value)}; give {FIELDS[name]}"
+        )
+    except UnicodeEncodeError:
         return f"{name} is {_shown(value)}; give {FIELDS[name]}"
     return None
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -36,6 +36,9 @@ STYLES: Mapping[str, str] = {
     State.DISABLED: "dim",
 }
 PROBLEMS = frozenset({State.INVALID, State.REJECTED, State.OVER_CAP, State.OFFLINE, State.STALE})
+
+#: Characters of a symbol or a code that are shown however narrow the screen is.
+MAX_SPELLING_WIDTH = 16
 
 #: Where a state that this version does not know stands: after the problems.
 _RANK: Mapping[str, float] = {state: rank for rank, state in enumerate(STYLES)}
@@ -142,12 +145,17 @@ def summary(rows: Iterable[Row]) -> Text:
     return Text.assemble(count(counts.total(), "symbol"), ": " if parts else "", Text(" · ").join(parts))
 
 
-def draw(rows: Iterable[Row], now_us: int, *, one_line: bool = False) -> Table:
+def draw(rows: Sequence[Row], now_us: int, *, one_line: bool = False) -> Table:
     """Draw rows as a table; with ``one_line``, what is too long for the screen is cut instead of folded."""
-    made = table("symbol", "code", "state", "reason", "since", "last tick", right=("since", "last tick"))
+    right = ("since", "last tick")
+    made = table("symbol", "code", "state", "reason", *right, right=right, expand=one_line)
     for column in made.columns:
         column.no_wrap = one_line or column.header in ("state", "since", "last tick")
         column.overflow = "ellipsis" if one_line else "fold"
+    # The reason gives way on a narrow screen, not what it is about.
+    for column, width in zip(made.columns, (_width(rows, "symbol"), _width(rows, "code"), 8, None, 6, 9), strict=True):
+        column.min_width = width
+        column.ratio = 1 if one_line and width is None else None
     for row in rows:
         made.add_row(
             plain(row["symbol"]),
@@ -158,6 +166,10 @@ def draw(rows: Iterable[Row], now_us: int, *, one_line: bool = False) -> Table:
             last_tick(row, now_us),
         )
     return made
+
+
+def _width(rows: Sequence[Row], name: str) -> int:
+    return min(MAX_SPELLING_WIDTH, max((len(text(row, name)) for row in rows), default=0))
 
 
 def state_cell(state: str | None) -> Text:

@@ -65,7 +65,12 @@ def console() -> Console:
 def say(*lines: str | Text) -> None:
     """Say something about the work, to standard error."""
     for line in lines:
-        Console(stderr=True, soft_wrap=True, highlight=False).print(line if isinstance(line, Text) else Text(line))
+        errors().print(line if isinstance(line, Text) else Text(line))
+
+
+def errors() -> Console:
+    """Give the console of everything else; a line in a file stays one line."""
+    return Console(stderr=True, soft_wrap=not sys.stderr.isatty(), highlight=False)
 
 
 def busy(what: str) -> Any:

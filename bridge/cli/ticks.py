@@ -126,11 +126,19 @@ def _show_json(tick: Tick) -> None:
     sys.stdout.write(f"{json.dumps(tick, ensure_ascii=False, separators=(',', ':'))}\n")
 
 
+class _Console(Console):
+    """A console that leaves it to us what the end of its reader means."""
+
+    def on_broken_pipe(self) -> None:
+        """Hand the error on."""
+        raise BrokenPipeError
+
+
 class _Columns:
     """Prints ticks in columns, with an arrow for the direction of the price."""
 
     def __init__(self) -> None:
-        self._console = Console(highlight=False, soft_wrap=True)
+        self._console = _Console(highlight=False, soft_wrap=True)
         self._prices: dict[str, Decimal] = {}
         self._begun = False
 

@@ -3,7 +3,7 @@
 ``docs/topics.md`` shows it; ``tests/integration/test_acls.py`` holds it against a broker with authorisation on: with
 these rights everything works, and without any one of them the thing that needs it fails.
 
-READ and WRITE bring DESCRIBE along. An idempotent producer needs no right of its own since Kafka 3.0; older clusters
+READ and WRITE bring DESCRIBE along. An idempotent producer needs no right of its own since Kafka 2.8; older clusters
 want IDEMPOTENT_WRITE on the cluster for whoever writes. Groups that are named and never joined need none, except
 ``…-reader``: librdkafka asks for its coordinator, and the operators' commands take a refusal seriously.
 """

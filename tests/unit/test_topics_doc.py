@@ -16,6 +16,14 @@ from bridge.settings import TopicSettings
 from scripts.settings_table import ROOT, write_or_check
 from scripts.topics_doc import PAGE, PAGES, Page, commands, table, text
 
+#: How ``kafka-acls.sh`` spells operations; it knows no underscores.
+SPELLED = {
+    "Read": Operation.READ,
+    "Write": Operation.WRITE,
+    "Create": Operation.CREATE,
+    "Describe": Operation.DESCRIBE,
+    "DescribeConfigs": Operation.DESCRIBE_CONFIGS,
+}
 NAMES = acls.names(TopicSettings())
 
 
@@ -37,7 +45,7 @@ def granted(who: Who) -> set[tuple[Kind, str, Operation]]:
         assert f"--allow-principal User:{who} " in command
         operations = re.findall(r"--operation (\S+)", command)
         for kind, name in re.findall(r"--(topic|group) (\S+)", command):
-            found |= {(Kind(kind), name, Operation(operation)) for operation in operations}
+            found |= {(Kind(kind), name, SPELLED[operation]) for operation in operations}
     return found
 
 

@@ -1,0 +1,298 @@
+"""The transport on real sockets: what an attempt's failure is called, and that no text of it ever holds the token."""
+
+import select
+import socket
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+import trustme
+
+from bridge.errors import TokenRefused, UpstreamUnavailable
+from bridge.simulator import Simulator, SimulatorConfig, Switches
+from bridge.upstream import transport as module
+from bridge.upstream.transport import READ_MAX, Transport, connect
+
+TOKEN = "sesame-1234-sesame"  # noqa: S105
+
+Serve = Callable[..., int]
+
+
+@pytest.fixture(autouse=True)
+def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    """Answer each connection with given bytes, then close it, or keep it open; gives the port."""
+    with ExitStack() as stack:
+
+        def start(reply: bytes, *, close: bool = True) -> int:
+            listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+            stack.callback(listener.shutdown, socket.SHUT_RDWR)
+
+            def run() -> None:
+                with suppress(OSError):
+                    while True:
+                        peer = stack.enter_context(listener.accept()[0])
+                        peer.recv(65_536)
+                        peer.sendall(reply)
+                        if close:
+                            peer.close()
+
+            Thread(target=run, daemon=True).start()
+            port: int = listener.getsockname()[1]
+            return port
+
+        yield start
+
+
+@pytest.fixture
+def make_venue() -> Iterator[Callable[..., Simulator]]:
+    with ExitStack() as stack:
+
+        def make(certificate: Path | None = None, **switches: Any) -> Simulator:
+            chosen = Switches(rate=0, tokens=frozenset({TOKEN}), refuse_connections=False, **switches)
+            pair = {"cert": certificate, "key": certificate} if certificate else {}
+            return stack.enter_context(Simulator(SimulatorConfig(switches=chosen, **pair)))
+
+        yield make
+
+
+@pytest.fixture
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def write_pem(tmp_path: Path) -> Callable[[str, bytes], Path]:
+    def write(name: str, data: bytes) -> Path:
+        path = tmp_path / name
+        path.write_bytes(data)
+        return path
+
+    return write
+
+
+def failure(address: str, *, timeout_s: float = 2.0, ca_file: Path | None = None) -> UpstreamUnavailable:
+    """Try to connect; give why that failed, having looked that the token is in none of it."""
+    with pytest.raises(UpstreamUnavailable) as caught:
+        connect(f"{address}?token={TOKEN}", timeout_s=timeout_s, ca_file=ca_file)
+    error = caught.value
+    assert error.__suppress_context__
+    for text in (str(error), repr(error), error.detail, "".join(traceback.format_exception_only(error))):
+        assert TOKEN not in text
+    assert error.detail
+    return error
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "class_"),
+    [
+        (401, "token", TokenRefused),
+        (403, "token", TokenRefused),
+        (429, "too_many_connections", UpstreamUnavailable),
+        (400, "refused", UpstreamUnavailable),
+        (503, "refused", UpstreamUnavailable),
+    ],
+)
+def test_a_refused_upgrade_is_named_by_its_status(
+    make_venue: Callable[..., Simulator], status: int, kind: str, class_: type[UpstreamUnavailable]
+) -> None:
+    error = failure(make_venue(refuse_upgrades=status).url())
+    assert type(error) is class_
+    assert error.kind == kind
+    assert str(status) in error.detail
+
+
+def test_a_wrong_token_is_a_refused_token(make_venue: Callable[..., Simulator]) -> None:
+    venue = make_venue()
+    venue.switches.tokens = frozenset({"another"})
+    assert isinstance(failure(venue.url()), TokenRefused)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        b"",
+        b"garbage\r\n\r\n",
+        b"\xff\xfe\r\n\r\n",
+        b"HTTP/1.1 101 Switching Protocols\r\n\r\n",
+        b"HTTP/1.1 101 S\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: wrong\r\n\r\n",
+        b"HTTP/1.1 503 No\r\nContent-Length: abc\r\n\r\n",
+        b"HTTP/1.1 301 Moved\r\n\r\n",
+        b"HTTP/1.1 301 Moved\r\nLocation: %s\r\n\r\n" % TOKEN.encode(),
+        b"HTTP/1.1 301 Moved\r\nLocation: wss://[::1/%s\r\n\r\n" % TOKEN.encode(),
+    ],
+)
+def test_an_answer_that_is_no_handshake_is_said_to_be_none(serve: Serve, reply: bytes) -> None:
+    error = failure(f"ws://127.0.0.1:{serve(reply)}/")
+    assert error.kind == "network"
+    assert "the upgrade" in error.detail or "closed" in error.detail
+
+
+def test_a_venue_that_repeats_the_address_in_its_refusal_does_not_get_it_into_a_text(serve: Serve) -> None:
+    echo = b"HTTP/1.1 503 GET /?token=%b\r\nX-Echo: %b\r\n\r\n" % (TOKEN.encode(), TOKEN.encode())
+    assert failure(f"ws://127.0.0.1:{serve(echo)}/").kind == "refused"
+
+
+def test_a_venue_that_accepts_and_never_answers_is_a_timeout(serve: Serve) -> None:
+    begun = time.monotonic()
+    error = failure(f"ws://127.0.0.1:{serve(b'', close=False)}/", timeout_s=0.3)
+    assert (error.kind, error.detail) == ("timeout", "no answer in time")
+    assert time.monotonic() - begun < 2.0
+
+
+def test_nobody_there_is_a_network_failure() -> None:
+    with socket.socket() as taken:  # bound, so that nobody else gets it, and not listening
+        taken.bind(("127.0.0.1", 0))
+        error = failure(f"ws://127.0.0.1:{taken.getsockname()[1]}/")
+    assert (error.kind, error.detail) == ("network", "Connection refused")
+
+
+def test_a_name_that_nobody_has_is_a_dns_failure() -> None:
+    assert failure("ws://venue.invalid/").kind == "dns"
+
+
+def test_a_proxy_that_refuses_is_named(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    port = serve(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n")
+    monkeypatch.setenv("https_proxy", f"http://user:{TOKEN}@127.0.0.1:{port}")
+    assert failure("wss://venue.invalid/").kind == "proxy"
+
+
+# TLS
+
+
+def test_a_venue_with_a_trusted_certificate_is_connected_and_gives_no_address_back(
+    make_venue: Callable[..., Simulator], authority: trustme.CA, write_pem: Callable[[str, bytes], Path]
+) -> None:
+    pem = authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.bytes()
+    venue = make_venue(write_pem("venue.pem", pem))
+    ca_file = write_pem("ca.pem", authority.cert_pem.bytes())
+    opened = connect(f"{venue.url()}?token={TOKEN}", timeout_s=2.0, ca_file=ca_file)
+    opened.close()
+    assert TOKEN not in repr(opened)
+
+
+@pytest.mark.parametrize(
+    ("host", "trusted", "says"),
+    [("127.0.0.1", False, "cannot be trusted"), ("venue.test", True, "IP address mismatch")],
+    ids=["untrusted", "wrong-host"],
+)
+def test_a_certificate_that_does_not_hold_is_a_tls_failure(
+    make_venue: Callable[..., Simulator], authority: trustme.CA, write_pem: Callable[[str, bytes], Path],
+    host: str, trusted: bool, says: str,
+) -> None:  # fmt: skip
+    venue = make_venue(write_pem("venue.pem", authority.issue_cert(host).private_key_and_cert_chain_pem.bytes()))
+    signer = authority if trusted else trustme.CA()
+    error = failure(venue.url(), ca_file=write_pem("ca.pem", signer.cert_pem.bytes()))
+    assert error.kind == "tls"
+    assert says in error.detail
+    assert not venue.record.connections
+
+
+@pytest.mark.parametrize("content", [None, b"no certificate"])
+def test_authorities_that_cannot_be_read_are_a_tls_failure_that_names_the_file(
+    write_pem: Callable[[str, bytes], Path], tmp_path: Path, content: bytes | None
+) -> None:
+    path = tmp_path / "absent.pem" if content is None else write_pem("bad.pem", content)
+    error = failure("wss://127.0.0.1:9/", ca_file=path)
+    assert error.kind == "tls"
+    assert str(path) in error.detail
+
+
+def test_a_plain_server_where_tls_is_expected_is_a_tls_failure(serve: Serve) -> None:
+    assert failure(f"wss://127.0.0.1:{serve(b'HTTP/1.1 400 Bad Request')}/").kind == "tls"
+
+
+def test_what_tls_holds_back_is_pending_until_it_is_read(
+    make_venue: Callable[..., Simulator], authority: trustme.CA, write_pem: Callable[[str, bytes], Path]
+) -> None:
+    pem = authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.bytes()
+    venue = make_venue(write_pem("venue.pem", pem))
+    ca_file = write_pem("ca.pem", authority.cert_pem.bytes())
+    opened = connect(f"{venue.url()}?token={TOKEN}", timeout_s=2.0, ca_file=ca_file)
+    expected = b"x" * (3 * READ_MAX)
+    venue.faults.send_raw(expected)
+    assert read(opened, len(expected)) == expected
+    assert not opened.pending()
+    opened.close()
+
+
+# Once open
+
+
+def read(opened: Transport, size: int) -> bytes:
+    """Read as the loop does, until so much has come."""
+    data = b""
+    while len(data) < size:
+        assert opened.pending() or select.select([opened.fileno()], [], [], 5.0)[0], "nothing more comes"
+        part = opened.read()
+        assert len(part) <= READ_MAX + 16 * 1024
+        data += part
+    return data
+
+
+@pytest.fixture
+def pair(make_venue: Callable[..., Simulator]) -> Iterator[tuple[Transport, Simulator]]:
+    venue = make_venue()
+    opened = connect(f"{venue.url()}?token={TOKEN}", timeout_s=2.0)
+    yield opened, venue
+    opened.close()
+
+
+def test_a_read_with_nothing_there_gives_nothing_and_does_not_wait(pair: tuple[Transport, Simulator]) -> None:
+    opened, _ = pair
+    assert opened.read() == b""
+    assert not opened.ended
+
+
+def test_a_peer_that_ends_the_connection_is_seen_as_the_end(pair: tuple[Transport, Simulator]) -> None:
+    opened, venue = pair
+    venue.faults.cut()
+    assert select.select([opened.fileno()], [], [], 5.0)[0]
+    assert opened.read() == b""
+    assert opened.ended
+
+
+def test_a_reset_is_a_network_failure(pair: tuple[Transport, Simulator]) -> None:
+    opened, venue = pair
+    venue.faults.reset()
+    assert select.select([opened.fileno()], [], [], 5.0)[0]
+    with pytest.raises(UpstreamUnavailable) as caught:
+        opened.read()
+    assert caught.value.kind == "network"
+
+
+def test_a_close_frame_is_answered_by_the_venue(pair: tuple[Transport, Simulator]) -> None:
+    opened, _ = pair
+    opened.close_frame(1000)
+    assert read(opened, 4)[:2] == b"\x88\x02"
+
+
+def test_a_venue_that_does_not_read_is_given_up_after_the_write_timeout(
+    pair: tuple[Transport, Simulator], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "WRITE_TIMEOUT_S", 0.2)  # the constant itself is five seconds
+    opened, venue = pair
+    venue.switches.half_open = True
+    with pytest.raises(UpstreamUnavailable) as caught:
+        for _ in range(1000):
+            opened.send("x" * 1_000_000)
+    assert caught.value.kind == "write"
+
+
+def test_closing_twice_and_writing_after_it_do_no_harm(pair: tuple[Transport, Simulator]) -> None:
+    opened, _ = pair
+    opened.close()
+    opened.abort()
+    assert not opened.pending()
+    with pytest.raises(UpstreamUnavailable):
+        opened.send("late")

@@ -1,0 +1,142 @@
+"""Statuses as people look at them: chosen, put in order, and drawn to fit."""
+
+import io
+import json
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from bridge.cli.status import picture
+from bridge.cli.statuses import Book, Sort, View, draw, summary
+from bridge.model import State
+from tests.unit.test_schemas import accepts
+
+NOW = 1_790_000_000_000_000
+SECOND = 1_000_000
+
+
+def record(symbol: str, state: State, **fields: Any) -> bytes:
+    value = {"v": 1, "bridge": "tickbridge", "symbol": symbol, "state": state, "since_us": NOW - 60 * SECOND, **fields}
+    assert accepts("status", value)
+    return json.dumps(value).encode()
+
+
+def book(*rows: tuple[str, State]) -> Book:
+    made = Book()
+    for symbol, state in rows:
+        made.take(symbol.encode(), record(symbol, state))
+    return made
+
+
+ALL = book(*((f"S{number}", state) for number, state in enumerate(State)))
+
+
+def seen(view: View, of: Book = ALL) -> list[str]:
+    return [row["symbol"] for row in view.choose(of.rows.values())]
+
+
+def drawn(what: Any, width: int = 80, height: int = 24) -> list[str]:
+    console = Console(file=io.StringIO(), width=width, height=height)
+    console.print(what)
+    return str(console.file.getvalue()).splitlines()  # type: ignore[attr-defined]
+
+
+def test_the_newest_record_of_a_symbol_counts_and_a_tombstone_ends_it() -> None:
+    made = book(("A", State.PENDING), ("A", State.LIVE), ("B", State.LIVE))
+    assert made.take(b"B", None) == "B"
+    assert {symbol: row["state"] for symbol, row in made.rows.items()} == {"A": "live"}
+
+
+@pytest.mark.parametrize("value", [b"{", b"[]", b"7", b'{"state":7}', b"\xff", b"{}"])
+def test_what_is_no_status_is_counted_and_changes_nothing(value: bytes) -> None:
+    made = book(("A", State.LIVE))
+    assert made.take(b"A", value) is None
+    assert (made.rows["A"]["state"], made.unreadable) == ("live", 1)
+
+
+def test_problems_come_first_and_what_needs_no_hand_last() -> None:
+    order = [row["state"] for row in View().choose(ALL.rows.values())]
+    assert order == ["invalid", "rejected", "over_cap", "offline", "stale", "pending", "waiting", "live", "disabled"]
+
+
+def test_a_state_of_the_future_stands_between_problems_and_the_rest() -> None:
+    made = book(("A", State.STALE), ("C", State.PENDING))
+    made.take(b"B", b'{"state":"resting"}')
+    assert seen(View(), made) == ["A", "B", "C"]
+
+
+def test_rows_are_chosen_by_symbol_state_problem_and_text() -> None:
+    made = book(("AAPL.US", State.LIVE), ("700.HK", State.STALE), ("5.HK", State.LIVE))
+    made.take(b"X", record("X", State.REJECTED, reason="venue_600", detail="the venue refuses"))
+    assert seen(View(symbols=frozenset({"5.HK", "gone"})), made) == ["5.HK"]
+    assert seen(View(states=frozenset({"live"}), text=".hk"), made) == ["5.HK"]
+    assert seen(View(problems=True), made) == ["X", "700.HK"]
+    assert seen(View(text="REFUSES"), made) == ["X"]
+
+
+def test_rows_are_ordered_by_any_column_and_times_newest_first() -> None:
+    made = Book()
+    made.take(b"A", record("A", State.LIVE, since_us=1, last_tick_us=9, code="z", reason="r"))
+    made.take(b"B", record("B", State.STALE, since_us=2, last_tick_us=8, code="y"))
+    made.take(b"C", record("C", State.LIVE, since_us=3, code="x"))
+    orders = {sort: "".join(seen(View(sort=sort), made)) for sort in Sort}
+    assert orders == {
+        Sort.PROBLEM: "BAC", Sort.SYMBOL: "ABC", Sort.CODE: "CBA", Sort.STATE: "ACB", Sort.REASON: "BCA",
+        Sort.SINCE: "CBA", Sort.LAST_TICK: "ABC",
+    }  # fmt: skip
+
+
+def test_fields_of_a_wrong_type_are_as_good_as_none() -> None:
+    made = Book()
+    made.take(b"A", b'{"state":"live","since_us":"soon","last_tick_us":true,"reason":7,"warnings":5,"code":[1]}')
+    for sort in Sort:
+        assert seen(View(sort=sort), made) == ["A"]
+    assert any("live" in line for line in drawn(draw(list(made.rows.values()), NOW)))
+
+
+def test_the_summary_counts_each_state() -> None:
+    made = book(("A", State.LIVE), ("B", State.LIVE), ("C", State.REJECTED))
+    assert str(summary(made.rows.values())) == "3 symbols: 1 rejected · 2 live"
+
+
+def test_a_row_says_since_when_why_and_when_the_last_tick_came() -> None:
+    made = Book()
+    made.take(
+        b"A",
+        record("A", State.STALE, reason="quiet", detail="no tick", last_tick_us=NOW - 7200 * SECOND, warnings=["w"]),
+    )
+    made.take(b"B", record("B", State.LIVE, last_tick_us=NOW - 7200 * SECOND))
+    stale, live = drawn(draw(list(made.rows.values()), NOW))[3:5]
+    assert stale.split() == ["A", "stale", "quiet:", "no", "tick;", "w", "1", "min", "2", "h"]
+    assert live.split() == ["B", "live", "1", "min", "arriving"]
+
+
+def test_a_record_cannot_command_a_terminal() -> None:
+    made = Book()
+    made.take(b"E\x1b[2J", record("E", State.LIVE, reason="[red]\x07", code="\x1b]0;x"))
+    text = "\n".join(drawn(draw(list(made.rows.values()), NOW), 160))
+    assert "\x1b" not in text
+    assert "\x07" not in text
+    assert "[red]" in text
+
+
+@pytest.mark.parametrize(("width", "height"), [(80, 24), (200, 50), (80, 10), (60, 30)])
+def test_a_screen_of_three_thousand_symbols_fits_and_says_how_many_rows_it_hides(width: int, height: int) -> None:
+    made = book(*((f"{number:05}.HK", State.LIVE) for number in range(2999)))
+    made.take(b"BAD.US", record("BAD.US", State.REJECTED, reason="venue_600", detail="the venue refuses " * 20))
+    lines = drawn(picture(made, View(), height, NOW), width, height)
+    assert len(lines) <= height
+    assert "3,000 symbols: 1 rejected · 2,999 live" in lines[0]
+    rows = [line for line in lines if ".HK" in line or "BAD.US" in line]
+    assert rows[0].split()[0] == "BAD.US"
+    assert len(rows) >= height - 8
+    assert f"{3000 - len(rows):,} more rows" in lines[-1]
+    assert "rejected" in rows[0]
+    assert "arriving" in rows[1]
+
+
+def test_a_screen_says_what_was_left_out_by_choice_and_that_kafka_is_away() -> None:
+    made = book(("A", State.LIVE), ("B", State.STALE))
+    assert "1 left out by your choice" in drawn(picture(made, View(problems=True), 24, NOW))[-1]
+    assert "Kafka is out of reach" in drawn(picture(made, View(), 24, NOW, "all brokers are down"))[-1]
