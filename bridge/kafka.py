@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeVar
 from confluent_kafka import KafkaError, KafkaException
 
 from bridge.errors import SettingsError
+from bridge.settings import KafkaSettings
 
 _Client = TypeVar("_Client")
 
@@ -22,6 +23,15 @@ CREDENTIALS = (
     KafkaError.SASL_AUTHENTICATION_FAILED,
     KafkaError.UNSUPPORTED_SASL_MECHANISM,
 )
+
+
+#: What guarantees 6 and 7 rest on: every replica has it, once and in order, however long Kafka is away.
+SURE_PRODUCER: dict[str, str | int | float | bool] = {
+    "acks": "all",
+    "enable.idempotence": True,
+    "message.timeout.ms": 0,
+    "partitioner": "murmur2_random",
+}
 
 
 class Log(Protocol):
@@ -43,6 +53,20 @@ def opened(make: Callable[[dict[str, Any]], _Client], properties: dict[str, Any]
     except KafkaException as error:
         said = error.args[0].str() if isinstance(error.args[0], KafkaError) else str(error)
         raise SettingsError(f"KAFKA__*: {said}; mend the setting, or the property in KAFKA__EXTRA") from None
+
+
+def follower(kafka: KafkaSettings, group: str) -> dict[str, str | int | float | bool]:
+    """Give a consumer's properties that is told its partitions; the library wants a ``group``, never joined."""
+    return {
+        "fetch.wait.max.ms": 50,  # the end of a partition is reported by the fetch that finds nothing
+        **kafka.as_librdkafka(),
+        "group.id": group,
+        "enable.auto.commit": False,
+        "enable.partition.eof": True,
+        "auto.offset.reset": "earliest",
+        "isolation.level": "read_committed",
+        "allow.auto.create.topics": False,
+    }
 
 
 def library_logger(log: Log, clock: Callable[[], float] = time.monotonic) -> logging.Logger:

@@ -249,7 +249,7 @@ def _checked(entry: Entry, faults: _Faults) -> Subscription | None:
 def _field_problem(name: str, value: Any) -> str | None:
     try:
         if type(value) not in _PLAIN or (isinstance(value, float) and not math.isfinite(value)):
-            return f"{name} is {value}; give {FIELDS[name]}"
+            return f"{name} is {_shown(value)}; give {FIELDS[name]}"
         records.decode(b"A", msgspec.json.encode({name: value}))
     except BadRecord as error:
         return (

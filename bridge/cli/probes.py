@@ -20,31 +20,24 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
-from confluent_kafka.admin import AclOperation, AdminClient  # type: ignore[attr-defined]  # its stubs forget some
+from confluent_kafka.admin import AdminClient
 
 from bridge.cli.tables import count
 from bridge.kafka import opened, silent_logger
-from bridge.publish import topics
+from bridge.publish import acls, topics
+from bridge.publish.acls import Kind, Who
 from bridge.publish.admin import Admin
 from bridge.publish.topics import Outcome
 from bridge.upstream import dialects
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bridge.publish.acls import Grant
     from bridge.settings import Settings
 
 #: Seconds that one probe may wait for Kafka, and for each step towards the venue.
 KAFKA_S, VENUE_S = 10.0, 5.0
-
-_READ, _WRITE = AclOperation.READ, AclOperation.WRITE
-#: What a running bridge does with each topic, by the name of its setting.
-_NEEDED = {
-    "subscriptions": (_READ,),
-    "ticks": (_WRITE,),
-    "status": (_READ, _WRITE),
-    "gaps": (_READ, _WRITE),
-    "dead_letters": (_WRITE,),
-    "state": (_READ, _WRITE),
-}
 
 
 class Verdict(StrEnum):
@@ -90,20 +83,25 @@ def policies(settings: Settings) -> Iterator[Finding]:
         if report.outcome is Outcome.DIFFERS:
             hint = "alter the topic, or set TICKBRIDGE_TOPICS__… to what it is meant to be"
             yield Finding(f"topic {report.name}", Verdict.WARN, details, hint)
+        elif details:  # it is there, and its settings were not told
+            yield Finding(f"topic {report.name}", Verdict.SKIP, details)
         else:
-            yield Finding(f"topic {report.name}", Verdict.OK, details or "as the settings want it")
+            yield Finding(f"topic {report.name}", Verdict.OK, "as the settings want it")
 
 
 def access(settings: Settings) -> Iterator[Finding]:
-    """Ask the brokers what our user may do with each topic and with the group."""
+    """Ask the brokers whether our user may do what a running bridge does with its topics and its group."""
     admin = opened(AdminClient, {**settings.kafka.as_librdkafka(), "logger": silent_logger()})
-    names = {getattr(settings.topics, setting): needed for setting, needed in _NEEDED.items()}
+    needed = [one for one in acls.grants(settings.topics, settings.group_id) if one.who is Who.BRIDGE]
     options: dict[str, Any] = {"include_authorized_operations": True, "request_timeout": KAFKA_S}
-    answers = admin.describe_topics(TopicCollection(list(names)), **options)
-    for name, needed in names.items():
-        yield from _topic_access(name, needed, answers[name])
-    group = settings.group_id
-    yield _group_access(group, admin.describe_consumer_groups([group], **options)[group])
+    topic_names = {one.name: None for one in needed if one.kind is Kind.TOPIC}
+    group_names = {one.name: None for one in needed if one.kind is Kind.GROUP}
+    answers = admin.describe_topics(TopicCollection(list(topic_names)), **options)
+    for name in topic_names:
+        yield from _granted("topic", name, needed, answers[name])
+    answers = admin.describe_consumer_groups(list(group_names), **options)
+    for name in group_names:
+        yield from _granted("group", name, needed, answers[name])
 
 
 def clock(_: Settings) -> Iterator[Finding]:
@@ -159,45 +157,34 @@ def endpoint(settings: Settings) -> Iterator[Finding]:
         yield Finding("endpoint", Verdict.FAIL, f"{where}: {_why(error)}", _remedy(error))
 
 
-def _topic_access(name: str, needed: tuple[AclOperation, ...], answer: Future[Any]) -> Iterator[Finding]:
-    about = f"access to {name}"
+def _granted(kind: str, name: str, grants: Sequence[Grant], answer: Future[Any]) -> Iterator[Finding]:
+    """Compare what is needed of one topic or group with what the brokers say that our user may do."""
+    about = f"access to {kind} {name}"
+    needed = [one for one in grants if (one.kind, one.name) == (Kind(kind), name)]
     try:
-        allowed = answer.result(KAFKA_S + 1).authorized_operations
+        allowed = {one.name for one in answer.result(KAFKA_S + 1).authorized_operations or ()}
     except KafkaException as error:
-        # That a topic is missing was told before.
-        if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
-            yield _refused(about, f"the topic {name}", error.args[0])
+        yield from _undescribed(about, f"the {kind} {name}", error.args[0])
         return
-    lacking = " and ".join(one.name for one in needed if one not in (allowed or ()))
+    lacking = [one for one in needed if one.operation not in allowed]
     if not allowed:
         yield Finding(about, Verdict.SKIP, "the brokers do not say what our user may do")
-    elif lacking:
-        yield Finding(
-            about, Verdict.FAIL, f"our user may not {lacking}", f"grant our user {lacking} on the topic {name}"
-        )
+    for one in lacking if allowed else ():
+        hint = f"grant our user {one.operation} on the {kind} {name}"
+        yield Finding(about, Verdict.FAIL, f"our user may not {one.operation}: to {one.purpose}", hint)
+    if allowed and not lacking:
+        yield Finding(about, Verdict.OK, f"our user may {' and '.join(one.operation for one in needed)}")
+
+
+def _undescribed(about: str, thing: str, error: KafkaError) -> Iterator[Finding]:
+    if error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+        return  # told by the topic's own line
+    if error.code() == KafkaError.GROUP_ID_NOT_FOUND:
+        yield Finding(about, Verdict.SKIP, "the group does not exist before the first `tickbridge run`")
+    elif error.code() in (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED):
+        yield Finding(about, Verdict.FAIL, "our user may not DESCRIBE", f"grant our user DESCRIBE on {thing}")
     else:
-        yield Finding(about, Verdict.OK, f"our user may {' and '.join(one.name for one in needed)}")
-
-
-def _group_access(group: str, answer: Future[Any]) -> Finding:
-    about = f"access to group {group}"
-    try:
-        allowed = answer.result(KAFKA_S + 1).authorized_operations
-    except KafkaException as error:
-        if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
-            return Finding(about, Verdict.SKIP, "the group does not exist before the first `tickbridge run`")
-        return _refused(about, f"the group {group}", error.args[0])
-    if not allowed:
-        return Finding(about, Verdict.SKIP, "the brokers do not say what our user may do")
-    if _READ not in allowed:
-        return Finding(about, Verdict.FAIL, "our user may not READ", f"grant our user READ on the group {group}")
-    return Finding(about, Verdict.OK, "our user may READ")
-
-
-def _refused(about: str, thing: str, error: KafkaError) -> Finding:
-    if error.code() in (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED):
-        return Finding(about, Verdict.FAIL, "our user may not DESCRIBE", f"grant our user DESCRIBE on {thing}")
-    return Finding(about, Verdict.SKIP, f"the brokers do not say: {error.str()}")
+        yield Finding(about, Verdict.SKIP, f"the brokers do not say: {error.str()}")
 
 
 def _resolve(host: str, port: int) -> int:

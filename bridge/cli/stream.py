@@ -13,7 +13,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 from bridge.cli.tables import quiet
 from bridge.control.kafka import OUT_OF_REACH, Watch
 from bridge.errors import KafkaUnusable
-from bridge.kafka import library_logger, opened
+from bridge.kafka import follower, library_logger, opened
 from bridge.publish.admin import Admin
 
 if TYPE_CHECKING:
@@ -49,14 +49,7 @@ class Stream:
         self._consumer = opened(
             Consumer,
             {
-                "fetch.wait.max.ms": 50,  # the end of a partition is reported by the fetch that finds nothing
-                **settings.kafka.as_librdkafka(),
-                "group.id": f"{settings.group_id}-reader",  # asked for by the library, never joined
-                "enable.auto.commit": False,
-                "enable.partition.eof": True,
-                "auto.offset.reset": "earliest",
-                "isolation.level": "read_committed",
-                "allow.auto.create.topics": False,
+                **follower(settings.kafka, f"{settings.group_id}-reader"),
                 "error_cb": self._hear,
                 "logger": library_logger(quiet),
             },

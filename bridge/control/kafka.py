@@ -41,9 +41,9 @@ _REMEDIES = {
     **dict.fromkeys(CREDENTIALS, "set KAFKA__SECURITY_PROTOCOL and KAFKA__SASL_* to what the cluster knows"),
     **dict.fromkeys(_UNKNOWN_TOPIC, "run `tickbridge topics ensure`, or set TOPICS__SUBSCRIPTIONS to another name"),
     KafkaError._SSL: "set KAFKA__SSL_CA_LOCATION to the authority of the brokers' certificates",  # noqa: SLF001
-    KafkaError.TOPIC_AUTHORIZATION_FAILED: "grant our user READ and DESCRIBE on the topic",
+    KafkaError.TOPIC_AUTHORIZATION_FAILED: "grant our user {may} on the topic",
     KafkaError.GROUP_AUTHORIZATION_FAILED: "grant our user READ on the consumer group",
-    KafkaError.CLUSTER_AUTHORIZATION_FAILED: "grant our user DESCRIBE on the cluster",
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED: "grant our user {may} on the topic, or DESCRIBE on the cluster",
     KafkaError.INVALID_SESSION_TIMEOUT: (
         "set GROUP__SESSION_TIMEOUT_S within the brokers' group.min.session.timeout.ms and group.max.session.timeout.ms"
     ),
@@ -51,12 +51,15 @@ _REMEDIES = {
 }
 
 
-def refusal(error: KafkaError, about: str) -> KafkaUnusable | None:
-    """Make what an operator must mend an exception; ``None`` for what passes. ``about`` names the topic and group."""
+def refusal(error: KafkaError, about: str, may: str = "READ and DESCRIBE") -> KafkaUnusable | None:
+    """Make what an operator must mend an exception; ``None`` for what passes.
+
+    ``about`` names the topic and group, ``may`` the rights on the topic that are needed.
+    """
     remedy = _REMEDIES.get(error.code())
     if remedy is None or (error.code() == KafkaError._SSL and "certificate" not in error.str()):  # noqa: SLF001
         return None
-    return KafkaUnusable(f"Kafka refuses {about}: {error.str()}", remedy)
+    return KafkaUnusable(f"Kafka refuses {about}: {error.str()}", remedy.format(may=may))
 
 
 def member_properties(settings: Settings) -> dict[str, Any]:
@@ -98,14 +101,15 @@ def topic_is_gone(properties: dict[str, Any], topic: str, timeout_s: float) -> b
 class Watch:
     """Takes the library's errors for a client that lives for one task, and keeps what explains its failure."""
 
-    def __init__(self, about: str) -> None:
+    def __init__(self, about: str, may: str = "READ and DESCRIBE") -> None:
         self._about = about
+        self._may = may
         self._refusal: KafkaUnusable | None = None
         self._remark = "no broker has answered"
 
     def __call__(self, error: KafkaError) -> None:
         """Take one error in; a refusal is kept for `check`."""
-        self._refusal = self._refusal or refusal(error, self._about)
+        self._refusal = self._refusal or refusal(error, self._about, self._may)
         self._remark = error.str()
 
     def check(self) -> None:

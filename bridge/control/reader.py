@@ -12,7 +12,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 
 from bridge.control.desired import Fold
 from bridge.control.kafka import Watch
-from bridge.kafka import Log, library_logger, opened
+from bridge.kafka import Log, follower, library_logger, opened
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -37,14 +37,7 @@ def read_to_end(settings: Settings, log: Log, timeout_s: float = 30.0) -> tuple[
     consumer = opened(
         Consumer,
         {
-            "fetch.wait.max.ms": 50,  # the end of a partition is reported by the fetch that finds nothing
-            **settings.kafka.as_librdkafka(),
-            "group.id": f"{settings.group_id}-reader",  # asked for by the library, never joined
-            "enable.auto.commit": False,
-            "enable.partition.eof": True,
-            "auto.offset.reset": "earliest",
-            "isolation.level": "read_committed",
-            "allow.auto.create.topics": False,
+            **follower(settings.kafka, f"{settings.group_id}-reader"),
             "error_cb": watch,
             "logger": library_logger(log),
         },

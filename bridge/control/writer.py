@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from confluent_kafka import KafkaError, Producer
+from confluent_kafka import KafkaError, KafkaException, Producer
 
 from bridge.control.kafka import Watch
 from bridge.kafka import Log, library_logger, opened
@@ -43,7 +43,7 @@ def write(
         SettingsError: librdkafka does not take the properties.
     """
     topic = settings.topics.subscriptions
-    watch = Watch(f"writing the topic {topic}")
+    watch = Watch(f"writing the topic {topic}", may="WRITE and DESCRIBE")
     properties = {
         **settings.kafka.as_librdkafka(),
         "acks": "all",
@@ -68,7 +68,10 @@ def write(
         producer.produce(topic, value, key, partition, on_delivery=note, headers=list(headers.items()))
     deadline = time.monotonic() + timeout_s
     while len(producer) and time.monotonic() < deadline:
-        producer.flush(0.1)
+        try:
+            producer.flush(0.1)
+        except KafkaException as error:  # a user who may write nowhere gets no producer id, which is fatal
+            watch(error.args[0])
         watch.check()
     if written < len(pairs):
         producer.purge()

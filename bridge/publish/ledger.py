@@ -6,7 +6,7 @@ where it is (with the producer, in the queue), never worked out from the other t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from bridge.model import Accounts
 
@@ -27,15 +27,4 @@ class Ledger:
 
     def snapshot(self, in_flight: int) -> Accounts:
         """Give the accounts as of now; ``in_flight`` is the sum over the places."""
-        return Accounts(
-            received=self.received,
-            recovered=self.recovered,
-            published=self.published,
-            duplicate=self.duplicate,
-            filtered=self.filtered,
-            invalid=self.invalid,
-            conflated=self.conflated,
-            dropped=self.dropped,
-            undeliverable=self.undeliverable,
-            in_flight=in_flight,
-        )
+        return Accounts(in_flight=in_flight, **{term.name: getattr(self, term.name) for term in fields(self)})

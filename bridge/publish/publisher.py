@@ -22,16 +22,13 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from bridge.kafka import opened
+from bridge.kafka import SURE_PRODUCER, opened
 from bridge.model import Record
 from bridge.settings import KafkaSettings
 
 #: What guarantees 6 and 7 rest on; settings may not touch these.
 _FIXED: dict[str, str | int | float | bool] = {
-    "acks": "all",
-    "enable.idempotence": True,
-    "message.timeout.ms": 0,
-    "partitioner": "murmur2_random",
+    **SURE_PRODUCER,
     "enable.gapless.guarantee": True,
     "delivery.report.only.error": False,
 }

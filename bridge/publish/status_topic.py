@@ -11,7 +11,8 @@ from typing import Any
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
-from bridge.kafka import Log, library_logger, opened
+from bridge.errors import KafkaUnusable
+from bridge.kafka import Log, follower, library_logger, opened
 from bridge.model import Truth, Unusable
 from bridge.publish.statuses import StatusBook
 from bridge.settings import Settings
@@ -31,21 +32,16 @@ class StatusTopic:
         self._topics = settings.topics
         self._log = log
         self._ends: set[int] | None = None  # partitions whose end was not reached yet
-        common: dict[str, Any] = {**settings.kafka.as_librdkafka(), "logger": library_logger(log)}
-        self._consumer = opened(
-            Consumer,
-            {
-                "fetch.wait.max.ms": 100,  # the end of a partition is reported by the fetch that finds nothing
-                **common,
-                "group.id": f"{settings.group_id}-status",  # asked for by the library, never joined
-                "enable.auto.commit": False,
-                "enable.partition.eof": True,
-                "auto.offset.reset": "earliest",
-                "allow.auto.create.topics": False,
-            },
-        )
-        fixed = {"acks": "all", "enable.idempotence": True, "message.timeout.ms": 0, "partitioner": "murmur2_random"}
-        self._producer = opened(Producer, {"linger.ms": 5, **common, **fixed})
+        logger = {"logger": library_logger(log)}
+        self._consumer = opened(Consumer, {**follower(settings.kafka, f"{settings.group_id}-status"), **logger})
+        fixed: dict[str, Any] = {
+            "acks": "all",
+            "enable.idempotence": True,
+            "message.timeout.ms": 0,
+            "partitioner": "murmur2_random",
+        }
+        self._producer = opened(Producer, {"linger.ms": 5, **settings.kafka.as_librdkafka(), **fixed, **logger})
+        self._said: int | None = None  # the trouble that was logged last
         self.statuses_written = 0
         self.dead_letters_written = 0
 
@@ -55,7 +51,11 @@ class StatusTopic:
         return self._ends is not None and not self._ends
 
     def turn(self, timeout_s: float = 0.0) -> None:
-        """Hear what is there, waiting up to ``timeout_s`` for the first record, and take Kafka's answers."""
+        """Hear what is there, waiting up to ``timeout_s`` for the first record, and take Kafka's answers.
+
+        Raises:
+            KafkaUnusable: we may not read the topic, and have not read it yet.
+        """
         if self._ends is None:
             self._begin()
         message = self._consumer.poll(timeout_s)
@@ -113,6 +113,12 @@ class StatusTopic:
             self.book.hear(message.key(), message.value())
         elif error.code() == KafkaError._PARTITION_EOF and self._ends is not None:  # noqa: SLF001
             self._ends.discard(message.partition() or 0)
+        elif error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED and not self.caught_up:
+            what = f"Kafka refuses reading the topic {self._topics.status}: {error.str()}"
+            raise KafkaUnusable(what, "grant our user READ and DESCRIBE on the topic")
+        elif error.code() != self._said:
+            self._said = error.code()
+            self._log("status_topic_trouble", level="warning", why=f"{error.name()}: {error.str()}")
 
     def _produce(self, topic: str, key: bytes | None, value: bytes | None, headers: Any = None) -> None:
         try:

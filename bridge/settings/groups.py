@@ -253,7 +253,7 @@ class BackpressureSettings(_Group):
         "drop_oldest", description="what gives way when there is no room: drop_oldest"
     )
     handed_over_max: int = Field(
-        50_000, ge=100, le=5_000_000, description="records with the producer at once, 100 to 5000000"
+        25_000, ge=100, le=5_000_000, description="records with the producer at once, 100 to 5000000"
     )
     queue_max_bytes: int = Field(
         64 * 1024 * 1024, ge=65_536, description="bytes of memory for ticks that wait for Kafka, from 65536"

@@ -82,7 +82,7 @@ def test_every_option_reaches_the_record_and_defaults_do_not(operator: Operator)
 def test_the_list_shows_what_cannot_be_used_and_cannot_be_made_to_command_a_terminal(operator: Operator) -> None:
     operator.kafka.produce(
         operator.topic,
-        [("A", '{"priority":7}'), ("A", "{"), ("two words", "{}"), ("B", '{"prio":1,"note":"\\u001b[2J[red]x"}')],
+        [("A", '{"priority":7}'), ("A", "{"), ("two words", "{}"), ("B", '{"prio":1,"owner":"\\u001b[2J[red]x"}')],
     )
     seen = operator.sees()
     assert seen["A"]["priority"] == 7
