@@ -113,8 +113,8 @@ class Bridge:
         self.control.stop()
         self._mailbox.put(Stop(deadline))
         self._threads["feed"].join(max(1.0, deadline - time.monotonic() + 2.0))
-        self.control.leave()
-        self._threads["control"].join(6.0)
+        self.control.leave(deadline)
+        self._threads["control"].join(max(0.0, deadline - time.monotonic()) + 6.0)
         self.http.stop()
         return self._close_accounts()
 

@@ -30,8 +30,8 @@ from bridge.settings import Settings
 TURN_S = 0.2
 #: Seconds until the statuses are compared again although nothing has changed: some were held back a moment.
 AGAIN_S = 1.0
-#: Seconds that the last statuses may take.
-LAST_WORDS_S = 5.0
+#: Seconds that the last statuses may take when nothing is left of the budget.
+LAST_WORDS_S = 0.5
 #: Seconds that one look for the topics may take, and the pause between two.
 LOOK_S = 5.0
 PAUSE_S = 1.0
@@ -72,6 +72,7 @@ class Control:
         self._stopping = Event()
         self._leaving = Event()
         self._again_at = 0.0
+        self._deadline = 0.0  # by when to have left the group
         self._beat = time.monotonic()
         self._waiting = ControlSnapshot(beat=self._beat)  # what there is to see before the group is joined
 
@@ -99,8 +100,9 @@ class Control:
         """Read no more; what is desired stays as it is."""
         self._stopping.set()
 
-    def leave(self) -> None:
-        """Leave the group: from now on a successor may connect."""
+    def leave(self, deadline: float) -> None:
+        """Leave the group, so that a successor may connect; the last statuses are waited for until ``deadline``."""
+        self._deadline = deadline
         self._stopping.set()
         self._leaving.set()
 
@@ -126,7 +128,7 @@ class Control:
     def _take_leave(self, topic: ControlTopic, status: StatusTopic) -> None:
         """Say last that nothing is connected any more, then leave the group."""
         self._report(topic, status, last=True)
-        left = status.flush(LAST_WORDS_S)
+        left = status.flush(max(LAST_WORDS_S, self._deadline - time.monotonic()))
         if left:
             self._log("last_words_lost", "warning", records=left)
         topic.close()
@@ -137,7 +139,8 @@ class Control:
     def on_assigned(self, partition: int) -> None:
         """Tell the feed that a partition is ours."""
         if self._topic is not None:
-            self._partitions = self._topic.partition_count() or self._partitions
+            # Where Kafka does not say, as many as we know of: too many cost a wait for a slot, too few break the pace.
+            self._partitions = self._topic.partition_count() or max(self._partitions, partition + 1)
         self._mailbox.put(Assigned(partition, self._partitions))
 
     def on_desired(self, desired: Desired) -> None:

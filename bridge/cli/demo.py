@@ -66,10 +66,12 @@ def demo(
         settings = _stage(stack, rate)
         bridge = Bridge(settings)
         bridge.start()
-        stack.callback(bridge.stop)
-        if _await_group(bridge, over):
-            _perform(settings, Show(settings, bridge.http.port), over, for_s)
-    raise typer.Exit(bridge.verdict)
+        try:
+            if _await_group(bridge, over):
+                _perform(settings, Show(settings, bridge.http.port), over, for_s, bridge)
+        finally:
+            code = bridge.stop()
+    raise typer.Exit(code)
 
 
 def _stage(stack: ExitStack, rate: float) -> Settings:
@@ -142,7 +144,7 @@ class Show:
         return Group(head, "", *(Text(line, style="cyan") for line in self.asked), "", table)
 
 
-def _perform(settings: Settings, show: Show, over: Event, for_s: float | None) -> None:
+def _perform(settings: Settings, show: Show, over: Event, for_s: float | None, bridge: Bridge) -> None:
     """Change the subscriptions now and then, and show what comes out."""
     console = Console()
     producer = Producer({**settings.kafka.as_librdkafka(), "partitioner": "murmur2_random", "log_level": 0})
@@ -154,7 +156,7 @@ def _perform(settings: Settings, show: Show, over: Event, for_s: float | None) -
     with ExitStack() as stack:
         if live is not None:
             stack.enter_context(live)
-        while not over.is_set() and (now := time.monotonic()) < end:
+        while not (over.is_set() or bridge.wanted_down.is_set()) and (now := time.monotonic()) < end:
             if now >= change_at:
                 change_at = now + CHANGE_S
                 line = _change(producer, settings.topics.subscriptions, *next(script))

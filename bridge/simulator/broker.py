@@ -47,6 +47,8 @@ class EmbeddedBroker:
         if not self._client:
             raise RuntimeError(f"the embedded broker does not start: {error.value.decode()}")
         self._cluster = self._library.rd_kafka_mock_cluster_new(self._client, 1)
+        if not self._cluster:
+            raise RuntimeError("the embedded broker does not start: librdkafka makes no mock cluster")
         for name, partitions in topics.items():
             self._library.rd_kafka_mock_topic_create(self._cluster, name.encode(), partitions, 1)
         self.bootstrap: str = self._library.rd_kafka_mock_cluster_bootstraps(self._cluster).decode()
