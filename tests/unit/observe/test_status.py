@@ -144,7 +144,7 @@ def test_backpressure_shows_what_waits_and_its_bounds(identity: Identity) -> Non
         "policy": "drop_oldest",
         "in_flight": 9,
         "places": {"handed_over": 5, "queue": 4},
-        "handed_over_max": 50_000,
+        "handed_over_max": 25_000,
         "queue_bytes": 800,
         "queue_max_bytes": 64 * 1024 * 1024,
         "trouble": "no broker",
