@@ -26,13 +26,13 @@ from threading import Event
 from urllib.request import urlopen
 
 import psutil
-import trustme
 from confluent_kafka import Consumer, TopicPartition
 from rich.console import Console
 from rich.table import Table
 
 from bridge.simulator import DEFAULT_TOKEN
 from tests.support.kafka import Cluster, KafkaBroker, unique
+from tests.support.tls import certificates
 
 ROOT = Path(__file__).parents[1]
 PARTITIONS = 6
@@ -184,17 +184,6 @@ CONTESTANTS: dict[str, Callable[[Arena], Run]] = {
     "naive script, wss": lambda arena: naive(arena, secure=True),
     "tickbridge, wss": lambda arena: tickbridge(arena, secure=True),
 }
-
-
-def certificates(directory: Path) -> dict[str, Path]:
-    """Make a certificate for loopback."""
-    authority = trustme.CA()
-    issued = authority.issue_cert("127.0.0.1", "localhost")
-    paths = {name: directory / f"{name}.pem" for name in ("cert", "key", "ca")}
-    issued.cert_chain_pems[0].write_to_path(paths["cert"])
-    issued.private_key_pem.write_to_path(paths["key"])
-    authority.cert_pem.write_to_path(paths["ca"])
-    return paths
 
 
 def report(runs: dict[str, list[Run]]) -> None:

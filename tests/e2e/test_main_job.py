@@ -5,12 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import trustme
 
 from bridge.simulator import Simulator
 from tests.e2e.conftest import World
 from tests.support.kafka import KafkaBroker
 from tests.support.process import BridgeProcess
+from tests.support.tls import certificates
 
 MakeBridge = Callable[..., BridgeProcess]
 MakeVenue = Callable[..., Simulator]
@@ -21,13 +21,7 @@ SUBSCRIBE, CANCEL = 22004, 22006
 @pytest.fixture
 def tls(tmp_path: Path) -> dict[str, Path]:
     """A certificate for loopback, and the authority that signed it."""
-    authority = trustme.CA()
-    issued = authority.issue_cert("127.0.0.1", "localhost")
-    paths = {name: tmp_path / f"{name}.pem" for name in ("cert", "key", "ca")}
-    issued.cert_chain_pems[0].write_to_path(paths["cert"])
-    issued.private_key_pem.write_to_path(paths["key"])
-    authority.cert_pem.write_to_path(paths["ca"])
-    return paths
+    return certificates(tmp_path)
 
 
 def await_seq(venue: Simulator, bridge: BridgeProcess, at_least: int) -> None:
