@@ -42,8 +42,6 @@ class StatusTopic:
         }
         self._producer = opened(Producer, {"linger.ms": 5, **settings.kafka.as_librdkafka(), **fixed, **logger})
         self._said: int | None = None  # the trouble that was logged last
-        self.statuses_written = 0
-        self.dead_letters_written = 0
 
     @property
     def caught_up(self) -> bool:
@@ -75,7 +73,6 @@ class StatusTopic:
         writes = self.book.due(truths, asked, now_us, hurry=hurry)
         for key, value in writes:
             self._produce(self._topics.status, key, value)
-        self.statuses_written += len(writes)
         return len(writes)
 
     def dead_letter(self, record: Unusable) -> None:
@@ -87,7 +84,6 @@ class StatusTopic:
             ("tickbridge-offset", str(record.offset)),
         ]
         self._produce(self._topics.dead_letters, record.key, record.value, headers)
-        self.dead_letters_written += 1
 
     def flush(self, timeout_s: float) -> int:
         """Wait for Kafka's answers; return how many are still missing."""
