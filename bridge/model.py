@@ -54,12 +54,28 @@ class Desired:
     """Everything one control partition asks for, as of one moment after it was read to its end.
 
     ``wanted`` maps symbol to the record in force, disabled ones included: who subscribes looks at ``enabled``.
-    ``arrived`` is the monotonic second at which the newest record in it was read.
+    ``confirmed`` are symbols whose removal or disabling an operator has confirmed since the last such object.
+    ``orphaned`` says that the topic was made anew and has no record yet: what is in force stood in the old one.
     """
 
     partition: int
     wanted: Mapping[str, Wanted] = field(default_factory=lambda: MappingProxyType({}))
-    arrived: float = 0.0
+    confirmed: frozenset[str] = frozenset()
+    orphaned: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What the status topic says of a symbol when its control partition becomes ours.
+
+    ``wanted`` is what was in force for it, ``refused`` the venue's ``ret`` where it refused the code.
+    """
+
+    code: str
+    wanted: Wanted | None = None
+    accepted: bool = False
+    refused: int = 0
+    since_us: int = 0
 
 
 #: One Kafka record on its way: key, value, timestamp in milliseconds.
@@ -139,6 +155,7 @@ class Board:
 
     rows: Mapping[int, Mapping[str, SymbolState]] = field(default_factory=dict)  # partition, symbol
     sessions: Mapping[int, int] = field(default_factory=dict)  # partition
+    held: Mapping[int, Mapping[str, Wanted]] = field(default_factory=dict)  # partition, symbol: removals held
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +183,7 @@ class LinkState:
     reason: str = ""  # why it is not connected
     accepted: int = 0
     detail: str = ""
+    removals_held: int = 0
 
 
 @dataclass(frozen=True, slots=True)

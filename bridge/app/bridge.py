@@ -59,7 +59,8 @@ class Bridge:
         self._limited = logs.Limited(self._logger, LIMIT_S)
         dialect = dialects.get(upstream.dialect)
         mailbox = Mailbox()
-        venue = Venue(upstream, dialect, mailbox, self._log, self._redactor.add)
+        hold_s = settings.reconcile.removal_hold_s
+        venue = Venue(upstream, dialect, mailbox, self._log, self._redactor.add, removal_hold_s=hold_s)
         chosen = settings.dedupe.without_seq
         self.feed = Feed(
             mailbox,

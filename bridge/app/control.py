@@ -7,8 +7,9 @@ that a successor never meets our connection.
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from threading import Event
 from typing import Any
@@ -17,15 +18,31 @@ import msgspec
 
 from bridge.app.mailbox import Assigned, Mailbox, Revoked
 from bridge.app.venue import Log
+from bridge.app.wants import REMOVAL_HELD
 from bridge.control import records
 from bridge.control.desired import Fold
 from bridge.control.topic import ControlTopic
 from bridge.errors import BadRecord, KafkaOutOfReach, KafkaUnusable
-from bridge.model import Board, ControlSnapshot, Desired, State, Subscription, SymbolState, Truth, Unusable
+from bridge.model import (
+    Board,
+    ControlSnapshot,
+    Desired,
+    Memory,
+    State,
+    Subscription,
+    SymbolState,
+    Truth,
+    Unusable,
+    Wanted,
+)
 from bridge.publish import topics
+from bridge.publish.notices import Status
 from bridge.publish.status_topic import StatusTopic
 from bridge.settings import Settings
+from bridge.upstream.reconcile import ACCEPTED_BEFORE
 
+#: Unusable records that are known by heart; more may be set aside a second time.
+SET_ASIDE_MAX = 100_000
 #: Seconds that one turn may sleep: how late a stop is noticed.
 TURN_S = 0.2
 #: Seconds until the statuses are compared again although nothing has changed: some were held back a moment.
@@ -38,20 +55,46 @@ PAUSE_S = 1.0
 
 
 def truths_of(fold: Fold, board: Board) -> Iterator[Truth]:
-    """Say what the status of each symbol of a control partition should be; nothing of one that nobody judged yet."""
+    """Say what the status of each symbol of a control partition should be; nothing of one that nobody judged yet.
+
+    A symbol whose removal is held stands for the record that it had.
+    """
     rows, session = board.rows.get(fold.partition, {}), board.sessions.get(fold.partition, 0)
-    wanted, invalid = fold.desired().wanted, fold.invalid
-    for symbol in fold.symbols:
+    held, invalid = board.held.get(fold.partition, {}), fold.invalid
+    wanted = {**fold.desired().wanted, **held}
+    for symbol in fold.symbols | held.keys():
         subscription = wanted[symbol].subscription if symbol in wanted else None
-        effective = msgspec.json.decode(records.encode(subscription)[1] or b"{}") if subscription else None
         row, bad = rows.get(symbol), invalid.get(symbol)
         if bad is not None:
             code, last_us = (row.code, row.last_tick_us) if row else ("", 0)
             row = SymbolState(symbol, code, State.INVALID, bad.reason, bad.detail, last_us)
-            yield Truth(row, (fold.partition, bad.offset), effective, (), session)
+            yield Truth(row, (fold.partition, bad.offset), _effective(subscription), (), session)
         elif row is not None and subscription is not None:
             place = (fold.partition, wanted[symbol].offset)
-            yield Truth(row, place, effective, subscription.warnings, session)
+            yield Truth(row, place, _effective(subscription), subscription.warnings, session)
+
+
+def _effective(subscription: Subscription | None) -> dict[str, object] | None:
+    return msgspec.json.decode(records.encode(subscription)[1]) if subscription else None
+
+
+def memory_of(status: Status) -> Memory:
+    """Read what a status record says about the time before; what cannot be read any more is forgotten."""
+    wanted = None
+    if status.effective is not None and status.control_offset is not None:
+        try:
+            subscription = records.decode(status.symbol.encode(), msgspec.json.encode(status.effective))
+        except BadRecord:
+            subscription = None
+        wanted = Wanted(subscription, status.control_offset) if subscription else None
+    venue_refusal = re.fullmatch(r"venue_([0-9]{1,9})", status.reason) if status.state == State.REJECTED else None
+    accepted = (
+        status.state in (State.WAITING, State.LIVE, State.STALE)
+        or (status.state in (State.PENDING, State.OFFLINE) and status.reason in (ACCEPTED_BEFORE, REMOVAL_HELD))
+        or (status.state == State.INVALID and status.last_tick_us > 0)
+    )
+    refused = int(venue_refusal[1]) if venue_refusal else 0
+    return Memory(status.code, wanted, accepted, refused, status.since_us)
 
 
 class Control:
@@ -68,10 +111,10 @@ class Control:
         self._instance = instance
         self._board = board
         self._seen: tuple[object, ...] = ()  # what the statuses were last compared with
-        self._partitions = 1
         self._stopping = Event()
         self._leaving = Event()
         self._again_at = 0.0
+        self._set_aside: set[int] = set()  # hashes of what was set aside: a record under no symbol has no status
         self._deadline = 0.0  # by when to have left the group
         self._beat = time.monotonic()
         self._waiting = ControlSnapshot(beat=self._beat)  # what there is to see before the group is joined
@@ -122,7 +165,7 @@ class Control:
             return
         self._seen, self._again_at = seen, time.monotonic() + AGAIN_S
         truths = [truth for fold in folds for truth in truths_of(fold, board)]
-        asked = {fold.partition: fold.symbols for fold in folds}
+        asked = {fold.partition: fold.symbols | board.held.get(fold.partition, {}).keys() for fold in folds}
         status.write(truths, asked, time.time_ns() // 1000, hurry=last)
 
     def _take_leave(self, topic: ControlTopic, status: StatusTopic) -> None:
@@ -138,10 +181,8 @@ class Control:
 
     def on_assigned(self, partition: int) -> None:
         """Tell the feed that a partition is ours."""
-        if self._topic is not None:
-            # Where Kafka does not say, as many as we know of: too many cost a wait for a slot, too few break the pace.
-            self._partitions = self._topic.partition_count() or max(self._partitions, partition + 1)
-        self._mailbox.put(Assigned(partition, self._partitions))
+        partitions = self._topic.partitions if self._topic is not None else partition + 1
+        self._mailbox.put(Assigned(partition, partitions, self._memory(partition)))
 
     def on_desired(self, desired: Desired) -> None:
         """Tell the feed what is desired."""
@@ -155,20 +196,24 @@ class Control:
             self._log("revocation_slow", "error", partitions=list(partitions))
 
     def on_unusable(self, record: Unusable) -> None:
-        """Set a record aside, once: not again while the status topic remembers it."""
+        """Set a record aside, once: not again while the status topic, or this process, remembers it."""
         symbol = (record.key or b"").decode(errors="replace")
-        if self._status is not None and not self._status.book.remembers(symbol, record.partition, record.offset):
-            self._status.dead_letter(record)
-            fields = {"partition": record.partition, "offset": record.offset, "symbol": symbol[:100]}
-            self._log("control_record_unusable", "warning", reason=record.reason, detail=record.detail, **fields)
+        known = hash(record) in self._set_aside
+        if self._status is None or known or self._status.book.remembers(symbol, record.partition, record.offset):
+            return
+        if len(self._set_aside) >= SET_ASIDE_MAX:
+            self._set_aside.clear()
+        self._set_aside.add(hash(record))
+        self._status.dead_letter(record)
+        fields = {"partition": record.partition, "offset": record.offset, "symbol": symbol[:100]}
+        self._log("control_record_unusable", "warning", reason=record.reason, detail=record.detail, **fields)
 
-    def remembered(self, symbol: str) -> Subscription | None:
-        """Look up what was in force for a symbol in its status record."""
-        value = self._status.book.effective(symbol) if self._status is not None else None
-        try:
-            return records.decode(symbol.encode(), msgspec.json.encode(value)) if value is not None else None
-        except BadRecord:
-            return None
+    def remembered(self, partition: int) -> Mapping[str, Wanted]:
+        """Look up what was in force in a partition, as its statuses say."""
+        return {symbol: one.wanted for symbol, one in self._memory(partition).items() if one.wanted is not None}
+
+    def _memory(self, partition: int) -> dict[str, Memory]:
+        return {one.symbol: memory_of(one) for one in self._status.book.of(partition)} if self._status else {}
 
     def on_lost(self, partitions: Sequence[int]) -> None:
         """Keep the connection: a Kafka outage looks the same as a lost partition."""

@@ -129,7 +129,8 @@ class Feed:
         if assigned.partition not in self._links and self._stop is None:
             limits = self._limits_for(assigned.partitions)
             dial_at = max(now, self._dial_at.pop(assigned.partition, now))
-            self._links[assigned.partition] = Link(assigned.partition, self._venue, limits, dial_at)
+            link = self._links[assigned.partition] = Link(assigned.partition, self._venue, limits, dial_at)
+            link.wants.remember(assigned.memory, now)
 
     def _leave(self, partitions: tuple[int, ...], why: str, now: float) -> None:
         for partition in partitions:
@@ -176,7 +177,7 @@ class Feed:
     def _publish(self, received: Received, link: Link, recv_us: int) -> None:
         outlet = self._outlet
         ledger = outlet.ledger
-        batch = self._normaliser.batch(received.ticks, link.symbols, recv_us, link.number)
+        batch = self._normaliser.batch(received.ticks, link.wants.symbols, recv_us, link.number)
         ledger.received += len(received.ticks) + received.bad_ticks
         ledger.invalid += batch.invalid + received.bad_ticks
         ledger.filtered += batch.filtered
@@ -201,6 +202,7 @@ class Feed:
             self.board = Board(
                 rows={link.partition: {row.symbol: row for row in link.rows()} for link in links},
                 sessions={link.partition: link.number for link in links},
+                held={link.partition: link.wants.held for link in links},
             )
 
     def look(self, timeout_s: float = 0.8) -> FeedSnapshot:

@@ -10,14 +10,13 @@ from __future__ import annotations
 import os
 from enum import Enum, auto
 
+from bridge.app import wants
 from bridge.app.venue import Venue
+from bridge.app.wants import Wants
 from bridge.errors import TokenRefused, UpstreamUnavailable
-from bridge.model import Desired, Limits, LinkState, State, SymbolState
-from bridge.ticks.symbols import Symbols
-from bridge.upstream.admission import Admission
+from bridge.model import Desired, Limits, LinkState, SymbolState
 from bridge.upstream.backoff import Backoff
 from bridge.upstream.pacing import Pacing
-from bridge.upstream.reconcile import Reconciler
 from bridge.upstream.session import Fault, Received, Session
 from bridge.upstream.transport import Transport
 
@@ -38,8 +37,8 @@ class Phase(Enum):
     CLOSING = auto()
 
 
-#: Connected, starting, session, how often the reconciler has changed its mind, symbols without a tick.
-Stamp = tuple[bool, bool, int, int, int]
+#: Connected, starting, session, what the symbols' rows rest on.
+Stamp = tuple[bool, bool, int, wants.Stamp]
 
 
 class Link:
@@ -47,9 +46,7 @@ class Link:
 
     def __init__(self, partition: int, venue: Venue, limits: Limits, now: float) -> None:
         self.partition = partition
-        self.reconciler = Reconciler(venue.dialect, venue.settings.market, limits)
-        self.symbols = Symbols(venue.dialect.venue)
-        self._routed: Admission | None = None
+        self.wants = Wants(partition, venue, limits)
         self.transport: Transport | None = None
         self.session: Session | None = None
         self.number = 0  # of the newest session
@@ -69,15 +66,10 @@ class Link:
         self._down_since: float | None = None
         self._reason = STARTING
         self._detail = ""
-        self._caught_up = False
-
-    # What is desired
 
     def want(self, desired: Desired, now: float) -> None:
         """Take the newest desired set."""
-        self._caught_up = True
-        self.reconciler.want(desired, now)
-        self._route()
+        self.wants.want(desired, now)
 
     # What the loop calls, turn by turn
 
@@ -108,7 +100,7 @@ class Link:
 
     def work(self, now: float, wall: float) -> None:
         """Do what is due."""
-        self._route()
+        self.wants.work(now)
         if self._phase is Phase.CLOSING and now >= self._phase_ends:
             self._down(self._farewell_to, now)
         elif self._phase is Phase.DOWN and self._may_dial(now):
@@ -123,11 +115,14 @@ class Link:
 
     def next_due(self, now: float, wall: float) -> float:
         """Give the moment at which ``work`` will have something to do if nothing is read."""
+        return min(self.wants.due, self._next_due(now, wall))
+
+    def _next_due(self, now: float, wall: float) -> float:
         if self._phase is Phase.UP and self.session is not None:
             return self.session.next_due(now, wall)
         if self._phase in (Phase.CLOSING, Phase.DIALLING):
             return self._phase_ends
-        if self._phase is Phase.DOWN and self._caught_up and not self._leaving:
+        if self._phase is Phase.DOWN and self.wants.caught_up and not self._leaving:
             return min(self._dial_at, now + 1.0) if self._token_stamp is not None else self._dial_at
         return float("inf")
 
@@ -171,10 +166,11 @@ class Link:
             session=self.number,
             connected=connected,
             since_us=self._since_us,
-            settled=self.reconciler.settled,
+            settled=self.wants.reconciler.settled,
             down_since=self._down_since,
             reason="" if connected else self._reason,
-            accepted=len(self.reconciler.accepted) if connected else 0,
+            accepted=len(self.wants.reconciler.accepted) if connected else 0,
+            removals_held=self.wants.held_count,
             detail="" if connected else self._detail,
         )
 
@@ -185,32 +181,16 @@ class Link:
 
     def stamp(self) -> Stamp:
         """Give something that changes when ``rows`` would say something new, prices aside."""
-        silent = sum(not route.last_us for route in self.symbols)
-        return self._phase is Phase.UP, self.starting, self.number, self.reconciler.told, silent
+        return self._phase is Phase.UP, self.starting, self.number, self.wants.stamp()
 
     def rows(self) -> list[SymbolState]:
         """Describe each symbol."""
-        rows = []
-        routes = self.symbols.routes
-        reachable = self._phase is Phase.UP or self.starting
-        for symbol, code, known, verdict in self.reconciler.states(reachable):
-            route = routes.get(code)
-            last_us, price = (route.last_us, route.price) if route and route.symbol == symbol else (0, "")
-            state = State.LIVE if known is State.WAITING and last_us else known
-            reason, detail = (verdict.reason, verdict.detail) if verdict else ("", "")
-            rows.append(SymbolState(symbol, code, state, reason, detail, last_us, price))
-        return rows
-
-    def _route(self) -> None:
-        """Let the ticks of admitted codes through, and only these."""
-        if self.reconciler.admission is not self._routed:
-            self._routed = self.reconciler.admission
-            self.symbols.desire(self._routed.symbols)
+        return self.wants.rows(self._phase is Phase.UP or self.starting)
 
     # From here on: how a connection comes and goes
 
     def _may_dial(self, now: float) -> bool:
-        if self._leaving or not self._caught_up:
+        if self._leaving or not self.wants.caught_up:
             return False
         if self._token_stamp is not None and self._stamp() != self._token_stamp:
             return True
@@ -234,7 +214,7 @@ class Link:
             self.number,
             self._venue.dialect,
             self._limits,
-            self.reconciler,
+            self.wants.reconciler,
             Pacing(self._limits, self.partition, now),
             tally=self._venue.tally,
             max_message=self._venue.settings.max_message_bytes,

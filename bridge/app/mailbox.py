@@ -5,20 +5,22 @@ from __future__ import annotations
 import contextlib
 import os
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from threading import Event
 
 from bridge.errors import UpstreamUnavailable
-from bridge.model import Desired, FeedSnapshot
+from bridge.model import Desired, FeedSnapshot, Memory
 from bridge.upstream.transport import Transport
 
 
 @dataclass(frozen=True, slots=True)
 class Assigned:
-    """A control partition is ours, out of ``partitions``."""
+    """A control partition is ours, out of ``partitions``; ``memory`` is what its statuses say, by symbol."""
 
     partition: int
     partitions: int
+    memory: Mapping[str, Memory] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

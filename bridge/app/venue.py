@@ -63,6 +63,7 @@ class Venue:
     mailbox: Mailbox
     log: Log
     learn_secret: Callable[[str], None]
+    removal_hold_s: float = 30.0
     dial: Callable[[Venue, int, int], None] = _start
     wall_us: Callable[[], int] = lambda: time.time_ns() // 1000
     tally: Tally = field(default_factory=Tally)

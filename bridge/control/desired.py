@@ -6,31 +6,28 @@ good one stays, and the fold remembers that the symbol runs on it, since which o
 A reading of the whole partition goes to a staging area and comes into force when the partition's end is reached, so
 the desired set never shrinks on the way: not at the first reading, not when a partition comes back after it was lost,
 not when the topic was made anew. Two things outlive such a reading. A symbol of which only an unusable record is left
-(compaction took the good one) keeps what is in force, or what its status says was in force when nobody was here. And a
-partition that turns out to hold nothing at all is a topic that was emptied or recreated, not an operator's order: what
-is in force stays until a record comes.
+(compaction took the good one) keeps what is in force. And a partition without any record that ends before what was read
+of it is a topic made anew, not an operator's order: what is in force stays until a record comes. A partition that
+nobody here has read yet has in force what the status topic remembers.
 
 Offsets only ever grow within a topic. One that does not grow means another topic under the same name: a new reading.
+With several partitions a record belongs where its key's hash says; elsewhere it is nobody's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 
 from bridge.control import records
+from bridge.control.murmur2 import partition_of
 from bridge.errors import BadRecord
-from bridge.model import Desired, Subscription, Wanted
+from bridge.model import Desired, Wanted
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-
-#: Finds the subscription that was in force for a symbol, as somebody who is gone has noted it.
-Remembered = Callable[[str], Subscription | None]
+#: Gives what was in force in a control partition, by symbol, as somebody who is gone has noted it.
+Remembered = Callable[[int], Mapping[str, Wanted]]
 
 
 class Result(StrEnum):
@@ -58,22 +55,24 @@ class _Book:
     wanted: dict[str, Wanted] = field(default_factory=dict)
     invalid: dict[str, Invalid] = field(default_factory=dict)
     ended: set[str] = field(default_factory=set)  # symbols that a tombstone was read of; looked at once, at the end
+    confirmed: set[str] = field(default_factory=set)  # symbols whose removal was confirmed; until they are told
     end: int = 0  # the offset after the newest record
 
 
 class Fold:
     """The state of one control partition; a new one is in its first reading."""
 
-    def __init__(self, partition: int, remembered: Remembered = lambda _: None) -> None:
+    def __init__(self, partition: int, remembered: Remembered = lambda _: {}, partitions: int = 1) -> None:
         self.partition = partition
+        self.partitions = partitions  # of the topic
         self.version = 0  # grows with every record, and when a reading comes into force
         self.refusal: BadRecord | None = None  # of the newest unusable record
-        self._remembered = remembered
+        self._remembered: Remembered | None = remembered  # until it was asked
         self._in_force = _Book()
         self._staged: _Book | None = _Book()
         self._desired = Desired(partition)
         self._changed = False
-        self._arrived = 0.0
+        self._orphaned = False  # the topic that what is in force stood in is gone, and the new one is empty
 
     @property
     def reading(self) -> bool:
@@ -99,59 +98,80 @@ class Fold:
         """Take what comes from here on as a reading from the partition's beginning; what is in force stays visible."""
         self._staged = _Book()
 
-    def caught_up(self) -> bool:
-        """Bring a reading into force at the partition's end; tell whether there was one to bring.
+    def caught_up(self, end: int = 0) -> bool:
+        """Bring a reading into force at the partition's end, the offset ``end``; tell whether there was one to bring.
 
-        A reading that found no record while some are in force is not brought: see the module's docstring.
+        A reading that found a topic made anew and empty is not brought: see the module's docstring.
         """
         staged, former = self._staged, self._in_force
-        if staged is None or (former.wanted and not staged.end):
+        if staged is None:
+            return False
+        if self._remembered is not None:
+            former.wanted = dict(self._remembered(self.partition))
+            former.end = max((wanted.offset + 1 for wanted in former.wanted.values()), default=0)
+            self._remembered = None
+            self._changed = bool(former.wanted)
+        if former.wanted and not staged.end and end < former.end:
+            self._changed |= not self._orphaned
+            self._orphaned = True
             return False
         for symbol in staged.invalid.keys() - staged.wanted.keys() - staged.ended:
-            if (good := former.wanted.get(symbol) or self._recall(symbol, staged.invalid[symbol].offset)) is not None:
+            if (good := former.wanted.get(symbol)) is not None:
                 staged.wanted[symbol] = good
         self.version += 1
         staged.ended.clear()
-        self._changed |= staged.wanted != former.wanted
+        staged.end = max(staged.end, end)
+        self._changed |= self._orphaned or staged.wanted != former.wanted or bool(staged.confirmed)
+        self._orphaned = False
         self._in_force, self._staged = staged, None
         return True
 
-    def apply(self, offset: int, key: bytes | None, value: bytes | None, now: float) -> Result:
-        """Fold one record in and say what became of it; ``now`` is the monotonic second at which it was read."""
+    def apply(self, offset: int, key: bytes | None, value: bytes | None, *, confirmed: bool = False) -> Result:
+        """Fold one record in and say what became of it; ``confirmed`` tells that it bears an operator's word."""
         if offset < self._book.end:
             self.begin_reread()
         book = self._book
-        book.end, self._arrived = offset + 1, now
+        book.end = offset + 1
         self.version += 1
+        if self.partitions > 1 and key is not None and (right := partition_of(key, self.partitions)) != self.partition:
+            detail = f"its key belongs to partition {right} (murmur2); produce it with that partitioner"
+            self.refusal = BadRecord("wrong_partition", detail)
+            return Result.INVALID
         try:
             subscription = records.decode(key, value)
         except BadRecord as error:
             self.refusal = error
             _refuse(book, offset, key, error)
             return Result.INVALID
+        symbol = subscription.symbol if subscription else records.decode_key(key)
+        book.confirmed.discard(symbol)
+        if confirmed and not (subscription and subscription.enabled):
+            book.confirmed.add(symbol)
+            self._changed |= not self.reading
         if subscription is None:
-            self._end(book, records.decode_key(key))
+            self._end(book, symbol)
             return Result.TOMBSTONE
-        book.invalid.pop(subscription.symbol, None)
-        book.wanted[subscription.symbol] = Wanted(subscription, offset)
+        book.invalid.pop(symbol, None)
+        book.wanted[symbol] = Wanted(subscription, offset)
         self._changed |= not self.reading
         return Result.USED
 
     def desired(self) -> Desired:
-        """Give what is desired: the same object until something changes, and never one that changes later."""
+        """Give what is desired: the same object until something changes, and never one that changes later.
+
+        Confirmed removals are told once, in the first object that is given after them.
+        """
         if self._changed:
-            self._desired = Desired(self.partition, MappingProxyType(dict(self._in_force.wanted)), self._arrived)
+            book = self._in_force
+            wanted, confirmed = MappingProxyType(dict(book.wanted)), frozenset(book.confirmed)
+            self._desired = Desired(self.partition, wanted, confirmed, self._orphaned)
+            book.confirmed.clear()
             self._changed = False
         return self._desired
 
     @property
     def _book(self) -> _Book:
         return self._in_force if self._staged is None else self._staged
-
-    def _recall(self, symbol: str, offset: int) -> Wanted | None:
-        """Find the good record that was in force before anybody here read the topic."""
-        subscription = self._remembered(symbol)
-        return None if subscription is None else Wanted(subscription, offset)
 
     def _end(self, book: _Book, symbol: str) -> None:
         book.invalid.pop(symbol, None)

@@ -49,7 +49,8 @@ def read_to_end(settings: Settings, log: Log, timeout_s: float = 30.0) -> tuple[
 
 
 def _read(consumer: Consumer, topic: str, watch: Watch, deadline: float) -> tuple[Fold, ...]:
-    folds = {number: Fold(number) for number in _partitions(consumer, topic, watch, deadline)}
+    partitions = _partitions(consumer, topic, watch, deadline)
+    folds = {number: Fold(number, partitions=len(partitions)) for number in partitions}
     consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in folds])
     while any(fold.reading for fold in folds.values()):
         if time.monotonic() > deadline:
@@ -60,11 +61,10 @@ def _read(consumer: Consumer, topic: str, watch: Watch, deadline: float) -> tupl
 
 
 def _take(batch: Iterable[Message], folds: dict[int, Fold], watch: Watch) -> None:
-    now = time.monotonic()
     for message in batch:
         error, fold = message.error(), folds[message.partition() or 0]
         if error is None:
-            fold.apply(message.offset() or 0, message.key(), message.value(), now)
+            fold.apply(message.offset() or 0, message.key(), message.value())
         elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  librdkafka spells its own codes so
             fold.caught_up()
         else:

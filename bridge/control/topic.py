@@ -33,13 +33,16 @@ from bridge.control.desired import Fold, Result
 from bridge.control.kafka import OUT_OF_REACH, TOPIC_DOUBTS, member_properties, refusal, topic_is_gone
 from bridge.control.standing import Standing
 from bridge.kafka import Log, library_logger, opened
-from bridge.model import ControlSnapshot, Desired, Subscription, Unusable
+from bridge.model import ControlSnapshot, Desired, Unusable, Wanted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from bridge.errors import KafkaUnusable
     from bridge.settings import Settings
+
+#: The header that an operator's confirmed removals bear.
+_CONFIRMED = ("tickbridge-confirm", b"true")
 
 #: Records taken in one turn: a busy topic must not keep a turn from ending.
 RECORDS_PER_TURN = 20_000
@@ -73,8 +76,8 @@ class Listener(Protocol):
         """Learn of a control record that cannot be used; again at each reading in which it stands."""
         ...
 
-    def remembered(self, symbol: str) -> Subscription | None:
-        """Say what was in force for a symbol of which only an unusable record is left."""
+    def remembered(self, partition: int) -> Mapping[str, Wanted]:
+        """Say what was in force in a partition that nobody here has read yet, by symbol."""
         ...
 
     def on_lost(self, partitions: Sequence[int]) -> None:
@@ -115,6 +118,8 @@ class ControlTopic:
         self._doubted = False
         self._no_reread_before = 0.0
         self._subscribed = False
+        self._partitions = 1
+        self._recount = True  # the group has divided the topic, which may have grown
         self._closing = False
         self._snapshot = ControlSnapshot(records=dict(self._records))
         self._properties = {**member_properties(settings), "logger": library_logger(log)}
@@ -134,6 +139,8 @@ class ControlTopic:
             )
         message = self._consumer.poll(timeout_s)
         room = RECORDS_PER_TURN
+        if self._recount and self._owned():
+            self._count_partitions()
         while message is not None:
             self._take(message)
             room -= 1
@@ -153,14 +160,10 @@ class ControlTopic:
         """Give the folds of the owned partitions that were read to their end."""
         return [share.fold for share in self._shares.values() if share.owned and share.caught_up]
 
-    def partition_count(self, timeout_s: float = 5.0) -> int | None:
-        """Ask Kafka for the number of control partitions; ``None`` while it cannot say."""
-        try:
-            topic = self._consumer.list_topics(self._topic, timeout=timeout_s).topics[self._topic]
-        except KafkaException as error:
-            self._standing.remark(str(error))
-            return None
-        return len(topic.partitions) or None
+    @property
+    def partitions(self) -> int:
+        """The number of control partitions, as of the last assignment."""
+        return self._partitions
 
     def close(self) -> None:
         """Leave the group, so that a successor may start; whoever calls has closed upstream before.
@@ -180,6 +183,7 @@ class ControlTopic:
             share = self._shares.setdefault(number, _Share(Fold(number, self._listener.remembered)))
             share.fold.begin_reread()
             share.owned, share.announced, share.caught_up = True, False, False
+        self._recount |= bool(arriving)
         consumer.incremental_assign(self._from_beginning(arriving))
         if not self._owned():
             self._trust_topic()  # the group could divide it: a standby has nothing to read that would tell
@@ -240,7 +244,8 @@ class ControlTopic:
             return  # was on its way when the partition left
         offset = message.offset() or 0
         if error is None:
-            result = share.fold.apply(offset, message.key(), message.value(), self._clock())
+            confirmed = _CONFIRMED in (message.headers() or ())
+            result = share.fold.apply(offset, message.key(), message.value(), confirmed=confirmed)
             self._records[result] += 1
             share.next_offset = offset + 1
             if result is Result.INVALID and (why := share.fold.refusal) is not None:
@@ -251,7 +256,7 @@ class ControlTopic:
 
     def _reach_end(self, share: _Share, offset: int) -> None:
         share.next_offset = offset
-        share.fold.caught_up()
+        share.fold.caught_up(offset)
         self._trust_topic()
         if not share.caught_up:
             share.caught_up, share.told = True, None
@@ -294,6 +299,19 @@ class ControlTopic:
                 self._consumer.seek(place)
         except KafkaException:
             self._doubted = True  # not now: the partition has no leader, or the topic is gone
+
+    def _count_partitions(self) -> None:
+        """Ask Kafka how many partitions there are, before a record is judged by where it stands."""
+        count = 0
+        try:
+            count = len(self._consumer.list_topics(self._topic, timeout=ASK_S).topics[self._topic].partitions)
+        except KafkaException as error:
+            self._standing.remark(str(error))
+        # Where Kafka does not say, as many as we know of: too many cost a wait for a slot, too few break the pace.
+        self._partitions = count or max(self._partitions, *(number + 1 for number in self._shares))
+        for share in self._shares.values():
+            share.fold.partitions = count or 1  # unknown: no record is in the wrong one
+        self._recount = not count
 
     def _from_beginning(self, numbers: Iterable[int]) -> list[TopicPartition]:
         return [TopicPartition(self._topic, number, OFFSET_BEGINNING) for number in numbers]

@@ -138,7 +138,8 @@ def _subscriptions(feed: FeedSnapshot, control: ControlSnapshot) -> Iterator[Met
         "Symbols whose newest control record cannot be used, so that an older one is in force.",
         control.old_records,
     )
-    yield _gauge("removals_held", "Symbols whose removal is held back, because too many would disappear.", 0)
+    held = sum(link.removals_held for link in feed.links)
+    yield _gauge("removals_held", "Symbols whose removal is held back, because too many would disappear.", held)
     records = dict.fromkeys(RECORD_RESULTS, 0) | dict(control.records)
     yield _counters("control_records", "Control records read, by result.", ["result"], records)
     yield _gauge("control_lag_records", "Control records not read yet, over all owned partitions.", control.lag)

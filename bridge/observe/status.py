@@ -76,6 +76,7 @@ def _partition(link: LinkState, control: ControlSnapshot) -> dict[str, object]:
         "since_us": link.since_us or None,
         "settled": link.settled,
         "accepted": link.accepted,
+        "removals_held": link.removals_held,
         "reason": link.reason,
         "detail": link.detail,
     }

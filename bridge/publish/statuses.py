@@ -55,10 +55,10 @@ class StatusBook:
             self._known[symbol] = status
             self.version += 1
 
-    def effective(self, symbol: str) -> Mapping[str, object] | None:
-        """Give the control value that was in force for a symbol when its status was written; None where none was."""
-        status = self._known.get(symbol)
-        return status.effective if status is not None and status.bridge == self._bridge else None
+    def of(self, partition: int) -> list[Status]:
+        """Give what is known of our deployment's symbols in one control partition."""
+        known = self._known.values()
+        return [one for one in known if one.bridge == self._bridge and one.control_partition == partition]
 
     def remembers(self, symbol: str, partition: int, offset: int) -> bool:
         """Tell whether the topic already speaks of a control record, or of a newer one of the same symbol."""

@@ -14,10 +14,10 @@ everything here:
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from bridge.model import Desired, Limits, State
+from bridge.model import Desired, Limits, Memory, State
 from bridge.upstream.admission import Admission, Checks, Verdict, admit
 from bridge.upstream.dialects import Ask, Dialect, Remedy
 
@@ -34,6 +34,10 @@ class Plan:
     fresh: tuple[str, ...] = ()
 
 
+#: The reason of a symbol that is not connected, or not accepted on this connection, but was accepted before.
+ACCEPTED_BEFORE = "accepted_before"
+
+
 @dataclass(frozen=True, slots=True)
 class Rejection:
     """A code that the venue refused: with which ``ret``, until when it waits, how often it was refused."""
@@ -41,6 +45,19 @@ class Rejection:
     ret: int
     until: float
     times: int
+
+    @classmethod
+    def recalled(cls, ret: int, age_s: float, now: float) -> Rejection:
+        """Take up a refusal that is ``age_s`` old as if it had been followed all the time."""
+        tried, times = 0.0, 1
+        while tried + (wait := reject_wait_s(times)) <= age_s:
+            tried, times = tried + wait, times + 1
+        return cls(ret, now + tried + wait - age_s, times)
+
+
+def reject_wait_s(times: int) -> float:
+    """Give the seconds that a code waits after it was refused so many times."""
+    return min(REJECT_WAIT_S * 2.0 ** min(times - 1, 30), REJECT_WAIT_MAX_S)
 
 
 class Reconciler:
@@ -58,6 +75,7 @@ class Reconciler:
         self._groups: list[tuple[str, ...]] = []  # new codes still to be tried apart
         self._accused: dict[str, frozenset[str]] = {}  # codes just rejected, and those beside which they were refused
         self._held: frozenset[str] = frozenset()  # what the venue accepted last on this connection
+        self._names: dict[str, str] = {}  # code held or admitted -> its symbol
         self._sure = True  # that it still holds just that: no request since was refused or went unanswered
         self._opening = True  # nothing was accepted on this connection yet
         self._answered = False
@@ -88,6 +106,29 @@ class Reconciler:
     def told(self) -> int:
         """How often anything that ``states`` says may have changed."""
         return self._changes
+
+    @property
+    def trusted(self) -> Iterable[str]:
+        """The symbols whose codes were accepted before and are wanted."""
+        return self._proven.values()
+
+    @property
+    def subscribed(self) -> frozenset[str]:
+        """The symbols that the venue accepted last on this connection, wanted or not."""
+        return frozenset(self._names[code] for code in self._held if code in self._names)
+
+    def priority(self, symbol: str) -> int:
+        """Give the priority that a desired symbol has."""
+        return self._desired.wanted[symbol].subscription.priority
+
+    def remember(self, memory: Mapping[str, Memory], now: float, wall_us: int) -> None:
+        """Start from what is known of the codes by symbol; before the first ``want``."""
+        for symbol, known in memory.items():
+            if known.accepted and known.code:
+                self._proven[known.code] = symbol
+            elif known.refused and known.code:
+                age_s = max(0.0, (wall_us - known.since_us) / 1e6)
+                self._rejected[known.code] = Rejection.recalled(known.refused, age_s, now)
 
     def want(self, desired: Desired, now: float) -> None:
         """Take the newest desired set."""
@@ -166,11 +207,12 @@ class Reconciler:
                 verdict = Verdict(State.REJECTED, f"venue_{self._rejected[code].ret}", "the venue refuses this code")
             if verdict is not None:
                 yield symbol, code, verdict.state, verdict
-            elif not connected:
-                yield symbol, code, State.OFFLINE, None
-            else:
+            elif connected and code in self._held:
                 # What was accepted stays so while others are tried: no refusal of theirs says that it is gone.
-                yield symbol, code, State.WAITING if code in self._held else State.PENDING, None
+                yield symbol, code, State.WAITING, None
+            else:
+                state = State.PENDING if connected else State.OFFLINE
+                yield symbol, code, state, Verdict(state, ACCEPTED_BEFORE) if code in self._proven else None
 
     def _make_plan(self) -> Plan | None:
         proven, fresh = self._split()
@@ -189,6 +231,9 @@ class Reconciler:
         self._barred = frozenset(code for code, r in self._rejected.items() if r.until > now)
         check = Checks(self._dialect, self._market, cap=self._cap)
         self._admission = admit(self._desired, check, incumbents=self._proven, barred=self._barred)
+        self._names = {code: self._names[code] for code in self._held if code in self._names} | {
+            **self._admission.symbols
+        }
         self._prove()
         wanted = frozenset(self._admission.codes.values())
         self._rejected = {code: r for code, r in self._rejected.items() if code in wanted}
@@ -226,8 +271,7 @@ class Reconciler:
         if len(suspects) == 1:
             before = self._rejected.get(suspects[0])
             times = before.times + 1 if before else 1
-            wait = min(REJECT_WAIT_S * 2 ** (times - 1), REJECT_WAIT_MAX_S)
-            self._rejected[suspects[0]] = Rejection(ret, now + wait, times)
+            self._rejected[suspects[0]] = Rejection(ret, now + reject_wait_s(times), times)
             self._accused[suspects[0]] = frozenset(plan.ask.codes) - {suspects[0]}
             self._admit(now)
             return

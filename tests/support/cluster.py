@@ -14,6 +14,7 @@ from typing import Any
 
 from confluent_kafka import (
     OFFSET_BEGINNING,
+    OFFSET_END,
     Consumer,
     ConsumerGroupState,
     KafkaError,
@@ -22,7 +23,7 @@ from confluent_kafka import (
     Producer,
     TopicPartition,
 )
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
 from confluent_kafka.cimpl import NewTopic  # confluent_kafka.admin has it too, but for no type checker
 
 #: Topic settings under which `Cluster.compact` takes seconds.
@@ -128,6 +129,18 @@ class Cluster:
         """Delete a topic; return when the controller has."""
         admin = AdminClient(self.config())
         admin.delete_topics([name], request_timeout=timeout_s)[name].result(timeout_s + 5)
+
+    def empty_topic(self, name: str, timeout_s: float = 20.0) -> None:
+        """Delete every record of a compacted topic; its offsets go on."""
+        admin = AdminClient(self.config())
+        numbers = admin.list_topics(name, timeout=timeout_s).topics[name].partitions
+        policy = ConfigEntry("cleanup.policy", "delete", incremental_operation=AlterConfigOpType.SET)  # else refused
+        resource = ConfigResource(ConfigResource.Type.TOPIC, name, incremental_configs=[policy])
+        ends = [TopicPartition(name, number, OFFSET_END) for number in numbers]
+        for future in admin.incremental_alter_configs([resource], request_timeout=timeout_s).values():
+            future.result(timeout_s + 5)
+        for deletion in admin.delete_records(ends, request_timeout=timeout_s).values():
+            deletion.result(timeout_s + 5)
 
     def produce(
         self,

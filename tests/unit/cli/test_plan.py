@@ -13,7 +13,7 @@ Record = tuple[str, str | None]
 def fold(*records: Record, partition: int = 0) -> Fold:
     made = Fold(partition)
     for offset, (key, value) in enumerate(records):
-        made.apply(offset, key.encode(), None if value is None else value.encode(), 0.0)
+        made.apply(offset, key.encode(), None if value is None else value.encode())
     made.caught_up()
     return made
 

@@ -1,8 +1,6 @@
 """The fold: what is in force after any order of good records, bad ones, tombstones and readings."""
 
-import json
 import random
-import time
 from collections.abc import Iterable
 
 import pytest
@@ -10,14 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.control.desired import Fold, Result
+from bridge.control.murmur2 import partition_of
 from bridge.model import Desired, Subscription, Wanted
 
 Pair = tuple[str | None, str | None]
 BAD = "{"
 
 
-def feed(fold: Fold, pairs: Iterable[Pair], start: int = 0, now: float = 0.0) -> list[Result]:
-    return [fold.apply(start + step, _bytes(key), _bytes(value), now) for step, (key, value) in enumerate(pairs)]
+def feed(fold: Fold, pairs: Iterable[Pair], start: int = 0) -> list[Result]:
+    return [fold.apply(start + step, _bytes(key), _bytes(value)) for step, (key, value) in enumerate(pairs)]
 
 
 def _bytes(text: str | None) -> bytes | None:
@@ -93,14 +92,6 @@ def test_what_was_given_cannot_be_changed() -> None:
         given_away.wanted["B"] = Wanted(Subscription("B"), 1)  # type: ignore[index]  # that is the point
 
 
-def test_it_says_when_its_newest_record_was_read() -> None:
-    fold = Fold(0)
-    feed(fold, [("A", "{}")], now=5.0)
-    feed(fold, [("B", "{}")], 1, now=7.5)
-    fold.caught_up()
-    assert fold.desired().arrived == 7.5
-
-
 def test_an_unusable_record_leaves_the_last_good_one_in_force_and_is_remembered() -> None:
     fold = folded(("A", '{"priority":4}'), ("A", '{"priority":"x"}'))
     assert fold.desired().wanted["A"] == Wanted(Subscription("A", priority=4), 0)
@@ -131,8 +122,8 @@ def test_a_usable_record_or_a_tombstone_ends_running_on_an_old_one(newest: str |
 
 def test_a_record_under_no_symbol_is_nobodys() -> None:
     fold = Fold(0)
-    fold.apply(0, None, b"{}", 0.0)
-    fold.apply(1, b"\xff", b"{}", 0.0)
+    fold.apply(0, None, b"{}")
+    fold.apply(1, b"\xff", b"{}")
     fold.caught_up()
     assert not fold.invalid
 
@@ -201,15 +192,96 @@ def test_a_symbol_without_any_record_left_is_not_desired_any_more() -> None:
     assert symbols(fold) == {"B"}
 
 
-def test_a_partition_found_empty_changes_nothing_until_a_record_comes() -> None:
+def test_a_topic_made_anew_and_empty_changes_nothing_until_a_record_comes() -> None:
     fold = folded(("A", "{}"))
     fold.begin_reread()
-    assert not fold.caught_up()
+    assert not fold.caught_up(0)
     assert symbols(fold) == {"A"}
+    assert fold.desired().orphaned
     feed(fold, [("B", "{}")])
     assert symbols(fold) == {"A"}
-    assert fold.caught_up()
+    assert fold.caught_up(1)
     assert symbols(fold) == {"B"}
+    assert not fold.desired().orphaned
+
+
+def test_a_partition_emptied_of_its_records_wants_nothing_any_more() -> None:
+    fold = folded(("A", "{}"), ("B", "{}"))
+    fold.begin_reread()
+    assert fold.caught_up(2)
+    assert symbols(fold) == set()
+
+
+MEMORY = {"A": Wanted(Subscription("A", priority=9), 6), "B": Wanted(Subscription("B"), 7)}
+
+
+def test_before_the_first_record_of_a_topic_made_anew_what_the_statuses_remember_is_in_force() -> None:
+    fold = Fold(0, lambda _: MEMORY)
+    assert symbols(fold) == set()
+    assert not fold.caught_up(0)
+    assert dict(fold.desired().wanted) == MEMORY
+    assert fold.desired().orphaned
+    feed(fold, [("B", "{}")])
+    assert fold.caught_up(1)
+    assert symbols(fold) == {"B"}
+
+
+def test_what_the_statuses_remember_yields_to_what_the_topic_says() -> None:
+    fold = Fold(0, lambda _: MEMORY)
+    feed(fold, [("B", "{}")], 7)
+    assert fold.caught_up(8)
+    assert symbols(fold) == {"B"}
+
+
+def test_a_good_record_that_only_the_statuses_remember_stays_in_force_under_the_bad_one() -> None:
+    fold = Fold(0, lambda _: MEMORY)
+    feed(fold, [("A", BAD)], 8)
+    fold.caught_up(9)
+    assert fold.desired().wanted["A"] == MEMORY["A"]
+
+
+def test_a_confirmed_removal_is_told_once() -> None:
+    fold = folded(("A", "{}"), ("B", "{}"), ("C", "{}"))
+    fold.apply(3, b"A", None, confirmed=True)
+    fold.apply(4, b"B", b'{"enabled":false}', confirmed=True)
+    fold.apply(5, b"C", b"{}", confirmed=True)
+    assert fold.desired().confirmed == {"A", "B"}
+    feed(fold, [("D", "{}")], 6)
+    assert fold.desired().confirmed == set()
+
+
+def test_a_removal_confirmed_after_it_was_made_is_told() -> None:
+    fold = folded(("A", "{}"))
+    feed(fold, [("A", None)], 1)
+    fold.desired()
+    fold.apply(2, b"A", None, confirmed=True)
+    assert fold.desired().confirmed == {"A"}
+
+
+def test_a_confirmed_removal_that_a_later_record_takes_back_is_not_told() -> None:
+    fold = folded(("A", "{}"))
+    fold.apply(1, b"A", None, confirmed=True)
+    feed(fold, [("A", "{}")], 2)
+    assert fold.desired().confirmed == set()
+
+
+def test_removals_confirmed_before_anybody_read_are_told_with_the_first_reading() -> None:
+    fold = Fold(0)
+    fold.apply(0, b"A", None, confirmed=True)
+    fold.caught_up(1)
+    assert fold.desired().confirmed == {"A"}
+
+
+def test_a_record_in_the_wrong_partition_is_nobodys() -> None:
+    fold = Fold(0, partitions=2)
+    results = [fold.apply(offset, key, b"{}") for offset, key in enumerate((b"AAPL.US", b"700.HK", b"BTCUSDT"))]
+    fold.caught_up(3)
+    here = {key for key in ("AAPL.US", "700.HK", "BTCUSDT") if partition_of(key.encode(), 2) == 0}
+    assert symbols(fold) == here
+    assert results.count(Result.INVALID) == 3 - len(here) > 0
+    assert not fold.invalid
+    assert fold.refusal is not None
+    assert fold.refusal.reason == "wrong_partition"
 
 
 def test_an_offset_that_does_not_grow_is_another_topic_and_read_as_a_whole() -> None:
@@ -226,17 +298,6 @@ def test_a_topic_made_anew_during_a_reading_is_read_alone() -> None:
     feed(fold, [("C", "{}")])
     fold.caught_up()
     assert symbols(fold) == {"C"}
-
-
-def test_ten_thousand_records_are_folded_within_a_second() -> None:
-    value = json.dumps({"priority": 5, "owner": "desk-3", "note": "x" * 40, "code": "700.HK"}).encode()
-    fold = Fold(0)
-    began = time.perf_counter()
-    for offset in range(10_000):
-        fold.apply(offset, b"SYM%d" % (offset % 3000), value, 0.0)
-    fold.caught_up()
-    assert len(fold.desired().wanted) == 3000
-    assert time.perf_counter() - began < 1.0
 
 
 KEYS = st.sampled_from(["A", "B", "C"])

@@ -80,7 +80,7 @@ def test_accounts_that_do_not_add_up_are_not_hidden(identity: Identity) -> None:
 
 
 def test_a_partition_shows_its_connection(identity: Identity) -> None:
-    link = LinkState(0, session=17, connected=True, since_us=1_789, settled=True, accepted=4)
+    link = LinkState(0, session=17, connected=True, since_us=1_789, settled=True, accepted=4, removals_held=2)
     found = document(identity, FeedSnapshot(links=(link,)), ControlSnapshot(owned=(0,), caught_up=(0,)))
     assert found["partitions"] == [
         {
@@ -92,6 +92,7 @@ def test_a_partition_shows_its_connection(identity: Identity) -> None:
             "since_us": 1_789,
             "settled": True,
             "accepted": 4,
+            "removals_held": 2,
             "reason": "",
             "detail": "",
         }

@@ -163,13 +163,12 @@ def test_rubbish_in_the_topic_is_passed_over(key: bytes | None, value: bytes | N
     assert due(statuses, [], T0) == []
 
 
-def test_what_was_in_force_is_remembered_for_our_own_deployment() -> None:
+def test_what_is_known_of_a_control_partition_is_of_our_own_deployment() -> None:
     statuses = book()
     statuses.hear(*record(effective={"priority": 5}))
     statuses.hear(*record("OTHER.US", bridge="another"))
-    assert statuses.effective("AAPL.US") == {"priority": 5}
-    assert statuses.effective("OTHER.US") is None
-    assert statuses.effective("NEVER.US") is None
+    statuses.hear(*record("ELSEWHERE.US", control_partition=1))
+    assert [(one.symbol, one.effective) for one in statuses.of(0)] == [("AAPL.US", {"priority": 5})]
 
 
 @pytest.mark.parametrize(("partition", "offset", "known"), [(0, 7, True), (0, 6, True), (0, 8, False), (1, 7, False)])

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.model import Desired, Limits, State, Subscription, Wanted
+from bridge.model import Desired, Limits, Memory, State, Subscription, Wanted
 from bridge.upstream.dialects import Ask, Remedy
 from bridge.upstream.dialects.alltick import AllTick
-from bridge.upstream.reconcile import REJECT_WAIT_MAX_S, REJECT_WAIT_S, Plan, Reconciler
+from bridge.upstream.reconcile import REJECT_WAIT_MAX_S, REJECT_WAIT_S, Plan, Reconciler, Rejection
 from tests.fakes import Refused, ScriptedVenue, desired
 
 HOUR = 3600.0
@@ -532,11 +532,100 @@ def test_without_a_connection_only_what_is_wrong_anyway_is_not_offline() -> None
     talk = Talk(ScriptedVenue(bad={"X"}), max_symbols=2).want("AXBC")
     talk.settle()
     assert talk.states(connected=False) == {
-        "A": (State.OFFLINE, ""),
+        "A": (State.OFFLINE, "accepted_before"),
         "X": (State.REJECTED, "venue_600"),
-        "B": (State.OFFLINE, ""),
+        "B": (State.OFFLINE, "accepted_before"),
         "C": (State.OVER_CAP, "over_cap"),
     }
+
+
+def test_what_was_never_accepted_is_offline_without_a_word() -> None:
+    talk = Talk().want("A")
+    talk.settle()
+    talk.want("AB")
+    assert talk.states(connected=False) == {"A": (State.OFFLINE, "accepted_before"), "B": (State.OFFLINE, "")}
+
+
+# What the status topic remembers
+
+
+def remembering(memory: dict[str, Memory], venue: ScriptedVenue | None = None, **how: int) -> Talk:
+    talk = Talk(venue, **how)
+    talk.reconciler.remember(memory, talk.now, 10_000_000_000_000)
+    return talk
+
+
+def refused_ago(seconds: float, code: str = "X") -> Memory:
+    return Memory(code, refused=600, since_us=10_000_000_000_000 - round(seconds * 1e6))
+
+
+@every_refusal
+def test_the_first_request_of_a_new_process_holds_only_codes_accepted_before_then_come_the_new(
+    refused: Refused,
+) -> None:
+    venue = ScriptedVenue(bad={"X"}, refused=refused)
+    talk = remembering({"A": Memory("A", accepted=True), "B": Memory("B", accepted=True)}, venue).want("ABXN")
+    assert talk.step() == set("AB")
+    talk.settle()
+    assert talk.granted == set("ABN")
+
+
+def test_a_code_refused_before_is_not_tried_again_until_its_time_is_over() -> None:
+    talk = remembering({"X": refused_ago(0.5 * HOUR)}, ScriptedVenue(bad={"X"})).want("AX")
+    assert talk.settle() == [{"A"}]
+    assert talk.states()["X"] == (State.REJECTED, "venue_600")
+    talk.now += 0.5 * HOUR + 1
+    assert talk.settle()[0] == set("AX")
+
+
+@pytest.mark.parametrize(("age_h", "wait_h"), [(0.0, 1.0), (1.0, 2.0), (2.5, 0.5), (3.0, 4.0), (1000.0, 15.0)])
+def test_a_refusal_recalled_waits_as_one_that_was_followed(age_h: float, wait_h: float) -> None:
+    rejection = Rejection.recalled(600, age_h * HOUR, 5.0)
+    assert rejection.until - 5.0 == pytest.approx(wait_h * HOUR)
+
+
+def test_a_code_that_the_symbol_has_no_more_is_forgotten() -> None:
+    talk = remembering({"A": Memory("OLD", accepted=True), "B": refused_ago(1.0, "WAS")}).want("AB")
+    assert talk.settle() == [set("AB")]
+
+
+def test_incumbents_keep_their_code_and_their_place_over_a_restart() -> None:
+    talk = remembering({"HKEX:00700": Memory("700.HK", accepted=True)}, max_symbols=1)
+    talk.want_symbols(Subscription("AAPL.US"), Subscription("700.HK"), Subscription("HKEX:00700"))
+    talk.settle()
+    assert talk.granted == {"700.HK"}
+    assert talk.states() == {
+        "AAPL.US": (State.OVER_CAP, "over_cap"),
+        "700.HK": (State.REJECTED, "duplicate_code"),
+        "HKEX:00700": (State.WAITING, ""),
+    }
+
+
+# Rewritten records
+
+
+@pytest.mark.parametrize("how", [{"note": "new"}, {"owner": "desk-2"}, {"stale_after_s": 5.0}])
+def test_rewriting_what_the_venue_does_not_see_asks_for_nothing(how: dict[str, Any]) -> None:
+    talk = Talk().want_symbols(Subscription("A"), Subscription("B"))
+    talk.settle()
+    assert talk.want_symbols(Subscription("B"), Subscription("A", **how)).settle() == []
+
+
+def test_disabling_a_symbol_takes_it_out_and_enabling_brings_it_back_without_touching_others() -> None:
+    talk = Talk().want_symbols(Subscription("A"), Subscription("B"))
+    talk.settle()
+    assert talk.want_symbols(Subscription("A", enabled=False), Subscription("B")).settle() == [{"B"}]
+    assert talk.states()["A"] == (State.DISABLED, "disabled")
+    assert talk.want_symbols(Subscription("A"), Subscription("B")).settle() == [{"A", "B"}]
+
+
+def test_a_rewritten_record_of_an_incumbent_costs_it_neither_its_place_nor_its_code() -> None:
+    talk = Talk(max_symbols=1).want_symbols(Subscription("A"), Subscription("B"))
+    talk.settle()
+    # The rewritten record stands behind the rivals' now.
+    talk.want_symbols(Subscription("B"), Subscription("Z", code="A"), Subscription("A", note="rewritten"))
+    assert talk.settle() == []
+    assert talk.states()["A"] == (State.WAITING, "")
 
 
 def test_a_symbol_without_a_code_of_its_own_is_rejected_for_its_own_reason() -> None:
