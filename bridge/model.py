@@ -43,10 +43,11 @@ class Subscription:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A subscription in force, and the offset of the record that it stands in."""
+    """A subscription in force, and the offset and time of the record that it stands in."""
 
     subscription: Subscription
     offset: int
+    written_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,7 @@ class Memory:
     code: str
     wanted: Wanted | None = None
     accepted: bool = False
+    state: str = ""
     refused: int = 0
     since_us: int = 0
 
@@ -156,6 +158,75 @@ class Board:
     rows: Mapping[int, Mapping[str, SymbolState]] = field(default_factory=dict)  # partition, symbol
     sessions: Mapping[int, int] = field(default_factory=dict)  # partition
     held: Mapping[int, Mapping[str, Wanted]] = field(default_factory=dict)  # partition, symbol: removals held
+
+
+@dataclass(frozen=True, slots=True)
+class OpenGap:
+    """Ticks of these symbols may be missing since ``from_us``; nobody has received any again yet."""
+
+    cause: str
+    from_us: int
+    session: int  # the last one that brought any
+    symbols: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far everything of one control partition is safe (contract 1.5, guarantee 8): the record of the state topic.
+
+    ``ended`` says why its owner gave it up in order; empty while it has not. ``open`` are the gaps that it left open.
+    """
+
+    safe_us: int
+    written_us: int
+    session: int = 0
+    last_frame_us: int = 0
+    instance: str = ""
+    ended: str = ""
+    open: tuple[OpenGap, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupted:
+    """Nothing comes any more for the symbols of a control partition; each has its code and its last seq."""
+
+    partition: int
+    cause: str
+    from_us: int
+    session: int
+    symbols: Mapping[str, tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """The venue has accepted a list with these symbols."""
+
+    partition: int
+    to_us: int
+    session: int
+    symbols: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Missed:
+    """Ticks of a symbol that came and will never be published; ``overflow`` and ``undeliverable`` are such causes."""
+
+    symbol: str
+    cause: str
+    lost: int
+    from_us: int
+    to_us: int
+
+
+Event = Interrupted | Resumed | Missed
+
+
+@dataclass(frozen=True, slots=True)
+class Safety:
+    """How safe everything is, as of one moment; ``links`` has session and last frame by partition."""
+
+    safe_us: int = 0
+    links: Mapping[int, tuple[int, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +314,7 @@ class FeedSnapshot:
     disconnects: Mapping[str, int] = field(default_factory=dict)  # reason
     places: Mapping[str, int] = field(default_factory=dict)  # where ticks in flight are: handed_over, queue
     queue_bytes: int = 0
+    spill_bytes: int = 0
     last_tick_us: int = 0
     clock_skew_s: float = 0.0
     feed_latency: Histogram = Histogram((), (0,))
@@ -264,3 +336,4 @@ class ControlSnapshot:
     old_records: int = 0  # symbols that run on an older record than their newest one
     trouble: str = ""  # why Kafka cannot be reached; empty while all is well
     trouble_since: float = 0.0
+    gaps: Mapping[str, int] = field(default_factory=dict)  # cause: gaps opened

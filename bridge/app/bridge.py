@@ -30,6 +30,7 @@ from bridge.observe.redact import Redactor
 from bridge.observe.site import Site
 from bridge.observe.status import Identity
 from bridge.settings import Settings
+from bridge.ticks import calendar
 from bridge.ticks.normalise import Normaliser
 from bridge.upstream import dialects
 
@@ -60,7 +61,17 @@ class Bridge:
         dialect = dialects.get(upstream.dialect)
         mailbox = Mailbox()
         hold_s = settings.reconcile.removal_hold_s
-        venue = Venue(upstream, dialect, mailbox, self._log, self._redactor.add, removal_hold_s=hold_s)
+        calendar_file = settings.ticks.calendar_file
+        venue = Venue(
+            upstream,
+            dialect,
+            mailbox,
+            self._log,
+            self._redactor.add,
+            removal_hold_s=hold_s,
+            stale_after_s=settings.ticks.stale_after_s,
+            calendar=calendar.load(calendar_file) if calendar_file else calendar.Calendar.built_in(),
+        )
         chosen = settings.dedupe.without_seq
         self.feed = Feed(
             mailbox,
@@ -69,9 +80,10 @@ class Bridge:
             normaliser=Normaliser(dialect.sides, without_seq=dialect.gives_time if chosen is None else chosen),
             limits_for=upstream.limits,
             log=self._log,
+            session_timeout_s=settings.group.session_timeout_s,
         )
         instance = f"{socket.gethostname()}-{os.getpid()}"
-        self.control = Control(settings, mailbox, self._log, instance=instance, board=lambda: self.feed.board)
+        self.control = Control(settings, mailbox, self._log, instance=instance, feed=self.feed)
         identity = Identity(settings, instance, __version__)
         site = Site(identity, self.feed.look, self.control.look)
         self.http = HttpServer(settings.http.host, settings.http.port, site.respond, self._logger)

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import select
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 
 from bridge.app.link import Link, Stamp
-from bridge.app.mailbox import Assigned, Dialled, Look, Mailbox, Message, Revoked, Stop
+from bridge.app.mailbox import Assigned, Bound, Confirmed, Dialled, Look, Mailbox, Message, Revoked, Stop
 from bridge.app.meters import Meter
 from bridge.app.outlet import Outlet
 from bridge.app.venue import Log, Venue
 from bridge.errors import UpstreamUnavailable
-from bridge.model import Board, Desired, FeedSnapshot, Limits
+from bridge.model import Board, Desired, Event, FeedSnapshot, Limits, Missed, Safety
 from bridge.ticks.normalise import Normaliser
 from bridge.upstream.session import Received
 
@@ -34,7 +35,7 @@ class Feed:
 
     def __init__(
         self, mailbox: Mailbox, venue: Venue, *, outlet: Outlet, normaliser: Normaliser,
-        limits_for: Callable[[int], Limits], log: Log,
+        limits_for: Callable[[int], Limits], log: Log, session_timeout_s: float = 10.0,
     ) -> None:  # fmt: skip
         self._mailbox = mailbox
         self._venue = venue
@@ -53,6 +54,10 @@ class Feed:
         self._last_tick_us = 0
         self.beat = time.monotonic()
         self._shown = FeedSnapshot(beat=self.beat)
+        self._session_timeout_s = session_timeout_s
+        self._late: dict[int, list[Assigned | Desired]] = {}  # what came for a partition whose link is leaving
+        self.unconfirmed_since: float | None = None  # nothing is published since then: we may be no owner any more
+        self.safety = Safety()
         self.board = Board()  # for the status topic: made anew when something on it has changed
         self._board_at = 0.0
         self._stamps: list[Stamp] = []
@@ -61,17 +66,22 @@ class Feed:
         """Turn until a Stop has been carried out."""
         while not self._finished():
             self._turn()
+        if self._stop is not None:
+            self._outlet.save(self._stop.deadline)
         self._pin()
 
     def _turn(self) -> None:
         now, wall = time.monotonic(), time.time()
         ready = self._select(self._timeout(now, wall))
-        self.beat = now = time.monotonic()
+        slept = self._wake(time.monotonic(), time.time() - wall)
+        now = self.beat
         for message in self._mailbox.take():
             self._take(message, now)
         for link in [*self._links.values()]:
             transport = link.transport
-            if transport is not None and (transport.fileno() in ready or transport.pending()):
+            if self._outlet.blocked:
+                link.unheard(slept)
+            elif transport is not None and (transport.fileno() in ready or transport.pending()):
                 self._read(link, now)
             # Pacing counts from here: what came before in this turn may have taken its time.
             link.work(time.monotonic(), time.time())
@@ -82,19 +92,33 @@ class Feed:
             self._pin()
         self._show()
 
+    def _wake(self, now: float, wall_slept: float) -> float:
+        """Look how long the turn before took; if longer than a session of the group, nothing is ours for sure."""
+        slept = now - self.beat
+        self.beat = now
+        # The monotonic clock stands still while the whole machine sleeps.
+        if max(slept, wall_slept) > self._session_timeout_s and self._links and not self._stop:
+            self.unconfirmed_since = now
+            self._outlet.held = True
+            self._log("ownership_unconfirmed", "warning", asleep_s=round(max(slept, wall_slept), 1))
+        return slept
+
     # Asleep
 
     def _timeout(self, now: float, wall: float) -> float:
+        longest = ANSWERS_S if self._outlet.waiting or self._stop else LONGEST_S
+        if self._outlet.blocked:
+            return longest  # the links' clocks stand still
         if any(link.transport is not None and link.transport.pending() for link in self._links.values()):
             return 0.0
         moments = [link.next_due(now, wall) for link in self._links.values()]
-        longest = ANSWERS_S if self._outlet.waiting or self._stop else LONGEST_S
         if self._links:
             longest = min(longest, BOARD_S)
         return max(0.0, min([longest, *(moment - now for moment in moments)]))
 
     def _select(self, timeout_s: float) -> set[int]:
-        sockets = [link.transport.fileno() for link in self._links.values() if link.transport is not None]
+        links = () if self._outlet.blocked else self._links.values()
+        sockets = [link.transport.fileno() for link in links if link.transport is not None]
         # select() itself cannot watch descriptors above 1023; poll can.
         poll = select.poll()
         for descriptor in (self._mailbox.fileno(), *sockets):
@@ -110,8 +134,13 @@ class Feed:
             case Assigned():
                 self._own(message, now)
             case Revoked():
-                self._leave(message.partitions, "revoked", now)
+                self._leave(message.partitions, message.why, now)
                 self._leaving.append(message)
+                self._settle_ownership(self.unconfirmed_since, ours=False)
+            case Confirmed():
+                self._settle_ownership(message.woke, ours=True)
+            case Bound():
+                self._outlet.bind(message.cluster_id)
             case Dialled():
                 self._dialled(message, now)
             case Look():
@@ -122,15 +151,33 @@ class Feed:
 
     def _want(self, desired: Desired, now: float) -> None:
         link = self._links.get(desired.partition)
-        if link is not None:
+        if link is None:
+            return
+        if link.leaving:
+            self._late.setdefault(desired.partition, []).append(desired)
+        else:
             link.want(desired, now)
 
     def _own(self, assigned: Assigned, now: float) -> None:
-        if assigned.partition not in self._links and self._stop is None:
+        link = self._links.get(assigned.partition)
+        if link is not None and link.leaving:
+            self._late[assigned.partition] = [assigned]
+        elif link is None and self._stop is None:
             limits = self._limits_for(assigned.partitions)
             dial_at = max(now, self._dial_at.pop(assigned.partition, now))
-            link = self._links[assigned.partition] = Link(assigned.partition, self._venue, limits, dial_at)
+            link = Link(assigned.partition, self._venue, limits, dial_at, assigned.progress)
             link.wants.remember(assigned.memory, now)
+            self._links[assigned.partition] = link
+
+    def _settle_ownership(self, woke: float | None, *, ours: bool) -> None:
+        """End a doubt: what was read meanwhile goes on its way, or is given up where another is the owner by now."""
+        if woke is None or woke != self.unconfirmed_since:
+            return
+        self.unconfirmed_since = None
+        if not ours:
+            self._outlet.give_up("lost_ownership")
+        self._outlet.held = False
+        self._log("ownership_confirmed" if ours else "ownership_gone", "warning")
 
     def _leave(self, partitions: tuple[int, ...], why: str, now: float) -> None:
         for partition in partitions:
@@ -156,6 +203,8 @@ class Feed:
             for link in links:
                 self._dial_at[link.partition] = link.dial_at
                 del self._links[link.partition]
+                for message in self._late.pop(link.partition, ()):
+                    self._take(message, self.beat)
             self._flushing.append((revoked, outlet.settled + outlet.waiting))
         for revoked, mark in self._flushing:
             if outlet.settled >= mark:
@@ -195,6 +244,7 @@ class Feed:
 
     def _pin(self) -> None:
         """Make a new board if anything on the present one is out of date; a link that starts says nothing yet."""
+        self._assess()
         links = [link for link in self._links.values() if not link.starting]
         stamps = [link.stamp() for link in links]
         if stamps != self._stamps:
@@ -204,6 +254,19 @@ class Feed:
                 sessions={link.partition: link.number for link in links},
                 held={link.partition: link.wants.held for link in links},
             )
+
+    def _assess(self) -> None:
+        """Note how safe everything is; what is lost and not told yet is not safe."""
+        for loss in self._outlet.take_losses():
+            symbol = loss.key.decode(errors="replace")
+            self.events.append(Missed(symbol, loss.cause, loss.lost, loss.from_us, loss.to_us))
+        links = {link.partition: (link.number, link.last_frame_us) for link in self._links.values()}
+        self.safety = Safety(self._outlet.safe_us(self._venue.wall_us()), links)
+
+    @property
+    def events(self) -> deque[Event]:
+        """What happened to symbols, oldest first; the control thread takes them away."""
+        return self._venue.events
 
     def look(self, timeout_s: float = 0.8) -> FeedSnapshot:
         """Give a snapshot as of now, on any thread; the last one there was if the loop does not turn."""
@@ -235,6 +298,7 @@ class Feed:
             disconnects=dict(venue.disconnects),
             places=outlet.places(),
             queue_bytes=outlet.queue_bytes,
+            spill_bytes=outlet.spill_bytes,
             last_tick_us=self._last_tick_us,
             clock_skew_s=self._skew_s,
             feed_latency=self._latency.snapshot(),

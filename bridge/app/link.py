@@ -14,7 +14,7 @@ from bridge.app import wants
 from bridge.app.venue import Venue
 from bridge.app.wants import Wants
 from bridge.errors import TokenRefused, UpstreamUnavailable
-from bridge.model import Desired, Limits, LinkState, SymbolState
+from bridge.model import Desired, Limits, LinkState, Progress, SymbolState
 from bridge.upstream.backoff import Backoff
 from bridge.upstream.pacing import Pacing
 from bridge.upstream.session import Fault, Received, Session
@@ -24,6 +24,10 @@ from bridge.upstream.transport import Transport
 FAREWELL_S = 1.0
 #: An attempt is given up after so many of its timeouts: each step has one, and a name may stand for many addresses.
 ATTEMPT_TIMEOUTS = 3
+#: Why a link ends for good, as the gaps that it leaves call it; any other end is a ``disconnect``.
+CAUSES = {"stop": "stop", "revoked": "rebalance", "lost": "lost_ownership"}
+#: A former owner that died may have been connected for so long after it was heard of last.
+UNSEEN_S = 1.0
 #: Why a link that has not tried yet is not connected.
 STARTING = "starting"
 
@@ -44,18 +48,20 @@ Stamp = tuple[bool, bool, int, wants.Stamp]
 class Link:
     """Owned from assignment to revocation; every moment is a monotonic second, ``wall`` Unix time."""
 
-    def __init__(self, partition: int, venue: Venue, limits: Limits, now: float) -> None:
+    def __init__(
+        self, partition: int, venue: Venue, limits: Limits, now: float, former: Progress | None = None
+    ) -> None:
         self.partition = partition
         self.wants = Wants(partition, venue, limits)
         self.transport: Transport | None = None
         self.session: Session | None = None
-        self.number = 0  # of the newest session
+        self.number = former.session if former else 0  # of the newest session
         self._venue = venue
         self._limits = limits
         self._backoff = Backoff(limits)
         self._phase = Phase.DOWN
         self._attempt = 0
-        self._dial_at = now
+        self._dial_at = now + (self._pause_after(former) if former else 0.0)
         self._dial_stamp: object = None  # of the token file, just before it was read
         self._token_stamp: object = None  # the same, while that token is refused
         self._leaving = ""  # why the link is to end for good
@@ -64,12 +70,24 @@ class Link:
         self._discard = False
         self._since_us = 0
         self._down_since: float | None = None
+        self.last_frame_us = 0  # when the newest frame of any kind came
         self._reason = STARTING
         self._detail = ""
+
+    def _pause_after(self, former: Progress) -> float:
+        """Give the seconds that the plan still demands between a former owner's connection and ours."""
+        since_s = (self._venue.wall_us() - former.written_us) / 1e6
+        unseen_s = 0.0 if former.ended else UNSEEN_S
+        return min(max(0.0, self._limits.reconnect_min_s + unseen_s - since_s), self._limits.reconnect_min_s + unseen_s)
 
     def want(self, desired: Desired, now: float) -> None:
         """Take the newest desired set."""
         self.wants.want(desired, now)
+
+    def unheard(self, seconds: float) -> None:
+        """Take seconds in which nothing was read for such that have not passed."""
+        if self.session is not None:
+            self.session.unheard(seconds)
 
     # What the loop calls, turn by turn
 
@@ -78,12 +96,15 @@ class Link:
         transport, session = self.transport, self.session
         if transport is None or session is None:
             return None
+        began_us = self._venue.wall_us()
         try:
             data = transport.read()
         except UpstreamUnavailable as error:
             self._down(Fault(error.kind, error.detail), now)
             return None
         received = session.receive(data, now) if data and not self._discard else None
+        if session.last_frame == now:
+            self.last_frame_us = began_us
         try:
             for payload in received.pongs if received and self._phase is Phase.UP else ():
                 transport.pong(payload)
@@ -100,6 +121,7 @@ class Link:
 
     def work(self, now: float, wall: float) -> None:
         """Do what is due."""
+        self.wants.resume(self.number, now)
         self.wants.work(now)
         if self._phase is Phase.CLOSING and now >= self._phase_ends:
             self._down(self._farewell_to, now)
@@ -150,6 +172,11 @@ class Link:
     def dial_at(self) -> float:
         """The moment before which the plan allows no new connection."""
         return self._dial_at
+
+    @property
+    def leaving(self) -> bool:
+        """Tell whether the link is about to end for good."""
+        return bool(self._leaving)
 
     @property
     def gone(self) -> bool:
@@ -268,6 +295,7 @@ class Link:
             return
         transport.close()
         session.ended()
+        self.wants.interrupt(CAUSES.get(self._leaving, "disconnect"), self.last_frame_us, session.number)
         if session.useful:
             self._backoff.useful()
         self._phase = Phase.DOWN

@@ -10,25 +10,47 @@ from dataclasses import dataclass, field
 from threading import Event
 
 from bridge.errors import UpstreamUnavailable
-from bridge.model import Desired, FeedSnapshot, Memory
+from bridge.model import Desired, FeedSnapshot, Memory, Progress
 from bridge.upstream.transport import Transport
 
 
 @dataclass(frozen=True, slots=True)
 class Assigned:
-    """A control partition is ours, out of ``partitions``; ``memory`` is what its statuses say, by symbol."""
+    """A control partition is ours, out of ``partitions``.
+
+    ``memory`` is what its statuses say, by symbol, ``progress`` what its last owner said; both empty if it never left.
+    """
 
     partition: int
     partitions: int
     memory: Mapping[str, Memory] = field(default_factory=dict)
+    progress: Progress | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Revoked:
-    """Control partitions move to another owner; ``done`` is set once nothing of theirs is connected any more."""
+    """Control partitions are ours no more; ``done`` is set once nothing of theirs is connected.
+
+    ``why`` is ``revoked`` where another owner waits, ``lost`` where the group ceased to hear us.
+    """
 
     partitions: tuple[int, ...]
+    why: str = "revoked"
     done: Event = field(default_factory=Event)
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmed:
+    """The group counts us in, as it has said since the feed woke at the monotonic second ``woke``."""
+
+    woke: float
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """Kafka was reached: this is the cluster that a spill must belong to."""
+
+    cluster_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +77,7 @@ class Stop:
     deadline: float
 
 
-Message = Assigned | Desired | Revoked | Dialled | Look | Stop
+Message = Assigned | Desired | Revoked | Confirmed | Bound | Dialled | Look | Stop
 
 
 class Mailbox:

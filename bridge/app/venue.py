@@ -7,7 +7,7 @@ its outcome in the mailbox.
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import count
@@ -16,7 +16,9 @@ from typing import Any, Protocol
 
 from bridge.app.mailbox import Dialled, Mailbox
 from bridge.errors import TokenRefused, UpstreamUnavailable
+from bridge.model import Event
 from bridge.settings import UpstreamSettings
+from bridge.ticks.calendar import Calendar
 from bridge.upstream.dialects import Dialect
 from bridge.upstream.session import Tally
 from bridge.upstream.transport import Transport, connect
@@ -64,9 +66,12 @@ class Venue:
     log: Log
     learn_secret: Callable[[str], None]
     removal_hold_s: float = 30.0
+    stale_after_s: float = 60.0
+    calendar: Calendar = field(default_factory=Calendar.built_in)
     dial: Callable[[Venue, int, int], None] = _start
     wall_us: Callable[[], int] = lambda: time.time_ns() // 1000
     tally: Tally = field(default_factory=Tally)
     sessions: Counter[str] = field(default_factory=Counter)
     disconnects: Counter[str] = field(default_factory=Counter)
+    events: deque[Event] = field(default_factory=deque)  # for the gaps topic; the control thread takes them
     attempts: Iterator[int] = field(default_factory=lambda: count(1))  # no two attempts ever have one number

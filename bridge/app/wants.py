@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from bridge.app.venue import Venue
-from bridge.model import Desired, Limits, Memory, State, SymbolState, Wanted
+from bridge.model import Desired, Interrupted, Limits, Memory, Resumed, State, SymbolState, Wanted
+from bridge.ticks import staleness
 from bridge.ticks.symbols import Symbols
 from bridge.upstream.admission import Admission
 from bridge.upstream.reconcile import Reconciler
@@ -20,8 +21,13 @@ REMOVAL_HELD = "removal_held"
 #: Symbols that a line of the log names.
 NAMED = 10
 
-#: How often the reconciler has changed its mind, removals held, symbols without a tick.
-Stamp = tuple[int, int, int]
+#: Why a symbol is stale: nothing came for too long, or nothing at all since it was accepted.
+NO_TICK, NEVER_TICKED = "no_tick", "never_ticked"
+#: Seconds between two judgements of who is stale.
+JUDGE_S = 1.0
+
+#: How often the reconciler has changed its mind, removals held, symbols without a tick, who is stale.
+Stamp = tuple[int, int, int, frozenset[str]]
 
 
 class Wants:
@@ -36,7 +42,11 @@ class Wants:
         self._hold_s = venue.removal_hold_s
         self._removals = Removals(venue.removal_hold_s)
         self._routed: Admission | None = None
-        self._noted = -1  # what of the reconciler's changes the removals know of
+        self._noted = -1  # the reconciler's changes that were looked at
+        self._flowing: dict[str, int] = {}  # symbol accepted on this connection -> when, in microseconds
+        self._markets: dict[str, str | None] = {}  # code -> its market
+        self._stale: frozenset[str] = frozenset()
+        self._judge_at = 0.0
 
     def remember(self, memory: Mapping[str, Memory], now: float) -> None:
         """Start from what the status topic says of the symbols."""
@@ -66,6 +76,33 @@ class Wants:
             self._venue.log("removals_applied", "warning", partition=self.partition, symbols=before - self.held_count)
         self._note_accepted(now)
         self._route()
+        if now >= self._judge_at:
+            self._judge_at = now + JUDGE_S
+            self._stale = self._find_stale()
+
+    def interrupt(self, cause: str, from_us: int, session: int) -> None:
+        """Tell that the connection is gone, and whose ticks it brought."""
+        routes, codes = self.symbols.routes, self.reconciler.admission.codes
+        gone = {}
+        for symbol in self._flowing:
+            code = codes.get(symbol, "")
+            route = routes.get(code)
+            gone[symbol] = code, route.window.last_seq if route else ""
+        self._flowing.clear()
+        self._stale = frozenset()
+        if gone:
+            self._venue.events.append(Interrupted(self.partition, cause, from_us, session, gone))
+
+    def resume(self, session: int, now: float) -> None:
+        """Look whether the venue has accepted a list, and tell whose ticks may come from now on."""
+        if self._noted == self.reconciler.told:
+            return
+        self._note_accepted(now)
+        accepted, now_us = self.reconciler.subscribed & self._routed_symbols(), self._venue.wall_us()
+        fresh = frozenset(accepted - self._flowing.keys())
+        self._flowing = {symbol: self._flowing.get(symbol, now_us) for symbol in accepted}
+        if fresh:
+            self._venue.events.append(Resumed(self.partition, now_us, session, fresh))
 
     @property
     def due(self) -> float:
@@ -84,7 +121,8 @@ class Wants:
 
     def stamp(self) -> Stamp:
         """Give something that changes when ``rows`` would say something new, prices aside."""
-        return self.reconciler.told, self.held_count, sum(not route.last_us for route in self.symbols)
+        silent = sum(not route.last_us for route in self.symbols)
+        return self.reconciler.told, self.held_count, silent, self._stale
 
     def rows(self, connected: bool) -> list[SymbolState]:
         """Describe each symbol."""
@@ -96,7 +134,10 @@ class Wants:
             last_us, price = (route.last_us, route.price) if route and route.symbol == symbol else (0, "")
             state = State.LIVE if known is State.WAITING and last_us else known
             reason, detail = (verdict.reason, verdict.detail) if verdict else ("", "")
-            priority = self.reconciler.priority(symbol)
+            priority = self.reconciler.subscription(symbol).priority
+            if symbol in self._stale and state in (State.WAITING, State.LIVE):
+                state, reason = State.STALE, NO_TICK if last_us else NEVER_TICKED
+                detail = f"no tick for {self._patience(symbol):g} s of open market"
             if symbol in held:
                 reason, detail = REMOVAL_HELD, detail_of_held
             rows.append(SymbolState(symbol, code, state, reason, detail, last_us, price, priority))
@@ -110,6 +151,26 @@ class Wants:
         if self._noted != self.reconciler.told:
             self._noted = self.reconciler.told
             self._removals.accepted(self.reconciler.trusted, now)
+
+    def _routed_symbols(self) -> set[str]:
+        return {route.symbol for route in self.symbols}
+
+    def _patience(self, symbol: str) -> float:
+        return self.reconciler.subscription(symbol).stale_after_s or self._venue.stale_after_s
+
+    def _find_stale(self) -> frozenset[str]:
+        """Judge by ticks, against the market's calendar; heartbeats and acceptance are no data."""
+        watched = []
+        for route in self.symbols:
+            since_us = self._flowing.get(route.symbol)
+            if since_us is not None:
+                market = self._markets.get(route.code) or self._learn_market(route.code)
+                watched.append((route.symbol, market, max(since_us, route.last_us), self._patience(route.symbol)))
+        return staleness.judge(self._venue.calendar, watched, self._venue.wall_us()).stale
+
+    def _learn_market(self, code: str) -> str | None:
+        market = self._markets[code] = self._venue.calendar.market_of(code)
+        return market
 
     def _route(self) -> None:
         """Let the ticks of admitted codes through, and only these."""

@@ -126,7 +126,9 @@ class Fold:
         self._in_force, self._staged = staged, None
         return True
 
-    def apply(self, offset: int, key: bytes | None, value: bytes | None, *, confirmed: bool = False) -> Result:
+    def apply(
+        self, offset: int, key: bytes | None, value: bytes | None, *, confirmed: bool = False, written_ms: int = 0
+    ) -> Result:
         """Fold one record in and say what became of it; ``confirmed`` tells that it bears an operator's word."""
         if offset < self._book.end:
             self.begin_reread()
@@ -152,7 +154,7 @@ class Fold:
             self._end(book, symbol)
             return Result.TOMBSTONE
         book.invalid.pop(symbol, None)
-        book.wanted[symbol] = Wanted(subscription, offset)
+        book.wanted[symbol] = Wanted(subscription, offset, written_ms)
         self._changed |= not self.reading
         return Result.USED
 

@@ -6,6 +6,8 @@ show the state of the group and of the brokers. So an event begins a trouble, an
 
 from __future__ import annotations
 
+from collections import deque
+
 import msgspec
 
 _UP, _COORDINATOR = "UP", "GroupCoordinator"
@@ -14,6 +16,7 @@ _UP, _COORDINATOR = "UP", "GroupCoordinator"
 class _Broker(msgspec.Struct):
     nodeid: int
     state: str
+    rx: int = 0
 
 
 class _Partition(msgspec.Struct):
@@ -51,6 +54,15 @@ class Standing:
         self._session_timeout_s = session_timeout_s
         self._settled_at: float | None = None  # when the group last counted us in
         self._remark = ""
+        self._heard: deque[float] = deque(maxlen=2)  # the last statistics in a row that show the group's answers
+        self._answers = 0  # of the coordinator, as of the last statistics
+
+    def confirmed_since(self, moment: float) -> bool:
+        """Tell whether the group has counted us in since then; never in less than two statistics.
+
+        An answer that throws us out is counted like any other; the next statistics show what it has led to.
+        """
+        return len(self._heard) == 2 and self._heard[0] > moment
 
     @property
     def ever_joined(self) -> bool:
@@ -79,6 +91,12 @@ class Standing:
         """Judge by librdkafka's statistics."""
         seen = _decoder.decode(raw)
         reachable = _reachable(seen)
+        answers = seen.brokers[_COORDINATOR].rx if _COORDINATOR in seen.brokers else 0
+        if reachable and seen.cgrp.join_state == "steady" and answers > self._answers:
+            self._heard.append(now)
+        else:
+            self._heard.clear()
+        self._answers = answers
         if reachable and seen.cgrp.join_state == "steady":
             self.joined(now)
             self.trouble = self._remark = ""

@@ -25,7 +25,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
@@ -33,11 +33,12 @@ from bridge.control.desired import Fold, Result
 from bridge.control.kafka import OUT_OF_REACH, TOPIC_DOUBTS, member_properties, refusal, topic_is_gone
 from bridge.control.standing import Standing
 from bridge.kafka import Log, library_logger, opened
-from bridge.model import ControlSnapshot, Desired, Unusable, Wanted
+from bridge.model import ControlSnapshot, Desired, Unusable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable
 
+    from bridge.control.listener import Listener
     from bridge.errors import KafkaUnusable
     from bridge.settings import Settings
 
@@ -52,37 +53,6 @@ ASK_S = 1.0
 
 #: Seconds between two readings for doubt: a topic that is gone is in doubt all the time.
 REREAD_S = 1.0
-
-
-class Listener(Protocol):
-    """Who acts on what the control topic says; every call comes from inside `ControlTopic.turn`.
-
-    ``on_revoked`` and ``on_lost`` may come from inside a rebalance: they do not ask the control topic anything.
-    """
-
-    def on_assigned(self, partition: int) -> None:
-        """Learn that a partition is ours; it is about to be read to its end."""
-        ...
-
-    def on_desired(self, desired: Desired) -> None:
-        """Learn what is desired: once when the partition was read to its end, then after each batch of changes."""
-        ...
-
-    def on_revoked(self, partitions: Sequence[int]) -> None:
-        """Close upstream for these partitions; the successor may connect as soon as this returns."""
-        ...
-
-    def on_unusable(self, record: Unusable) -> None:
-        """Learn of a control record that cannot be used; again at each reading in which it stands."""
-        ...
-
-    def remembered(self, partition: int) -> Mapping[str, Wanted]:
-        """Say what was in force in a partition that nobody here has read yet, by symbol."""
-        ...
-
-    def on_lost(self, partitions: Sequence[int]) -> None:
-        """Learn that the group no longer hears us; nobody knows whose these partitions are now."""
-        ...
 
 
 @dataclass(slots=True)
@@ -139,9 +109,9 @@ class ControlTopic:
             )
         message = self._consumer.poll(timeout_s)
         room = RECORDS_PER_TURN
-        if self._recount and self._owned():
-            self._count_partitions()
         while message is not None:
+            if self._recount:
+                self._count_partitions()
             self._take(message)
             room -= 1
             message = self._consumer.poll(0) if room else None
@@ -155,6 +125,10 @@ class ControlTopic:
     def snapshot(self) -> ControlSnapshot:
         """Give how things stood at the end of the last turn; any thread may ask."""
         return self._snapshot
+
+    def confirmed_since(self, moment: float) -> bool:
+        """Tell whether the group has counted us in since a monotonic second."""
+        return self._standing.confirmed_since(moment)
 
     def folds(self) -> list[Fold]:
         """Give the folds of the owned partitions that were read to their end."""
@@ -245,7 +219,9 @@ class ControlTopic:
         offset = message.offset() or 0
         if error is None:
             confirmed = _CONFIRMED in (message.headers() or ())
-            result = share.fold.apply(offset, message.key(), message.value(), confirmed=confirmed)
+            result = share.fold.apply(
+                offset, message.key(), message.value(), confirmed=confirmed, written_ms=message.timestamp()[1]
+            )
             self._records[result] += 1
             share.next_offset = offset + 1
             if result is Result.INVALID and (why := share.fold.refusal) is not None:

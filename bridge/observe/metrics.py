@@ -86,6 +86,8 @@ class _Snapshots(Collector):
         feed, control = self._feed(), self._control()
         yield InfoMetricFamily("tickbridge_build", "The deployment's name and the version it runs.", self._build)
         yield from _ticks(feed)
+        gaps = dict.fromkeys(GAP_CAUSES, 0) | dict(control.gaps)
+        yield _counters("gaps", "Gap records opened, by cause.", ["cause"], gaps)
         yield from _upstream(feed)
         yield from _subscriptions(feed, control)
 
@@ -98,8 +100,7 @@ def _ticks(feed: FeedSnapshot) -> Iterator[Metric]:
     yield _counters("ticks", "What became of the ticks, by outcome.", ["outcome"], outcomes)
     yield _gauge("ticks_in_flight", "Ticks that are neither delivered nor given up yet.", accounts.in_flight)
     yield _gauge("queue_bytes", "Memory held by ticks that wait for Kafka.", feed.queue_bytes)
-    yield _gauge("spill_bytes", "Disk held by ticks that wait for Kafka.", 0)
-    yield _counters("gaps", "Gap records opened, by cause.", ["cause"], dict.fromkeys(GAP_CAUSES, 0))
+    yield _gauge("spill_bytes", "Disk held by ticks that wait for Kafka.", feed.spill_bytes)
     yield _gauge(
         "last_tick_timestamp_seconds",
         "When the newest tick was received, in seconds since the epoch; 0 before the first.",

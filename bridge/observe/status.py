@@ -90,6 +90,7 @@ def _backpressure(settings: Settings, feed: FeedSnapshot) -> dict[str, object]:
         "handed_over_max": settings.backpressure.handed_over_max,
         "queue_bytes": feed.queue_bytes,
         "queue_max_bytes": settings.backpressure.queue_max_bytes,
+        "spill_bytes": feed.spill_bytes,
         "trouble": feed.kafka_trouble,
     }
 

@@ -72,7 +72,6 @@ def grants(topics: TopicSettings, group_id: str, reader_group: str = READER_GROU
         _topic(Who.BRIDGE, topics.ticks, write, "publish ticks"),
         _topic(Who.BRIDGE, topics.status, read, "know what was accepted, refused and in force before"),
         _topic(Who.BRIDGE, topics.status, write, "say what really happens with a symbol"),
-        _topic(Who.BRIDGE, topics.gaps, read, "close what a predecessor left open"),
         _topic(Who.BRIDGE, topics.gaps, write, "say where ticks may be missing"),
         _topic(Who.BRIDGE, topics.dead_letters, write, "set unusable control records aside"),
         _topic(Who.BRIDGE, topics.state, read, "begin where a predecessor ended"),

@@ -85,6 +85,10 @@ class Admin:
         """Count the brokers that are up; ``about`` is a topic that we may ask about."""
         return len(self._metadata(about).brokers)
 
+    def cluster_id(self, about: str) -> str:
+        """Name the cluster; ``about`` is a topic that we may ask about."""
+        return str(self._metadata(about).cluster_id)
+
     def look(self, name: str) -> Found | None:
         """Look at a topic; ``None`` if there is no such topic."""
         topic = self._metadata(name).topics[name]

@@ -1,13 +1,13 @@
-"""What the bridge says about itself in records: the status of a symbol (contract 1.2, status).
+"""What the bridge says about itself in records (contract 1.2): statuses, gaps, and how far everything is safe.
 
-Pure: states in, keys and values out. Unknown fields are left out.
+Pure: facts in, keys and values out, and back. Unknown fields are left out.
 """
 
 from __future__ import annotations
 
 import msgspec
 
-from bridge.model import SymbolState
+from bridge.model import OpenGap, Progress, SymbolState
 
 _encode = msgspec.json.Encoder().encode
 
@@ -55,3 +55,82 @@ def status(
         warnings=warnings,
     )
     return row.symbol.encode(), _encode(value)
+
+
+class Gap(msgspec.Struct, omit_defaults=True, frozen=True):
+    """A gap record's value; without ``to_us`` it is open."""
+
+    v: int
+    id: str
+    bridge: str
+    symbol: str
+    from_us: int
+    cause: str
+    to_us: int = 0
+    code: str = ""
+    session_before: int = 0
+    session_after: int = 0
+    lost: int = 0
+    last_seq: str = ""
+
+
+def gap(value: Gap) -> tuple[bytes, bytes]:
+    """Write a gap record."""
+    return value.symbol.encode(), _encode(value)
+
+
+class _Open(msgspec.Struct, omit_defaults=True):
+    cause: str
+    from_us: int
+    symbols: tuple[str, ...]
+    session_before: int = 0
+
+
+class _State(msgspec.Struct, omit_defaults=True):
+    v: int
+    bridge: str
+    partition: int
+    safe_us: int
+    instance: str
+    written_us: int
+    session: int = 0
+    last_frame_us: int = 0
+    ended: str = ""
+    open: tuple[_Open, ...] = ()
+
+
+_decode_state = msgspec.json.Decoder(_State).decode
+
+
+def state_key(bridge: str, partition: int) -> bytes:
+    """Name the state record of a control partition."""
+    return f"{bridge}/{partition}".encode()
+
+
+def state(progress: Progress, *, bridge: str, partition: int) -> tuple[bytes, bytes]:
+    """Write a state record."""
+    value = _State(
+        v=1,
+        bridge=bridge,
+        partition=partition,
+        safe_us=progress.safe_us,
+        instance=progress.instance,
+        written_us=progress.written_us,
+        session=progress.session,
+        last_frame_us=progress.last_frame_us,
+        ended=progress.ended,
+        open=tuple(_Open(one.cause, one.from_us, one.symbols, one.session) for one in progress.open),
+    )
+    return state_key(bridge, partition), _encode(value)
+
+
+def read_state(value: bytes) -> Progress | None:
+    """Read a state record; None where it is none."""
+    try:
+        found = _decode_state(value)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    gaps = tuple(OpenGap(one.cause, one.from_us, one.session_before, one.symbols) for one in found.open)
+    return Progress(
+        found.safe_us, found.written_us, found.session, found.last_frame_us, found.instance, found.ended, gaps
+    )

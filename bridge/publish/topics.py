@@ -125,6 +125,12 @@ def missing(kafka: Properties, names: Iterable[str], timeout_s: float = 10.0) ->
         return [name for name in names if admin.look(name) is None]
 
 
+def cluster_id(kafka: Properties, about: str, timeout_s: float = 10.0) -> str:
+    """Name the cluster; ``about`` is a topic that we may ask about; raises what `missing` does."""
+    with Admin(kafka, timeout_s) as admin:
+        return admin.cluster_id(about)
+
+
 def _compare(admin: Admin, spec: TopicSpec) -> TopicReport:
     found = admin.look(spec.name) or admin.await_topic(spec.name)
     config = admin.config(spec.name)

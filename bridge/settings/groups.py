@@ -24,6 +24,7 @@ RESERVED = {
     "acks": "a tick counts as published only when every in-sync replica has it",
     "request.required.acks": "a tick counts as published only when every in-sync replica has it",
     "enable.idempotence": "retries must neither repeat nor reorder ticks",
+    "enable.gapless.guarantee": "nothing newer may overtake a tick that failed",
     "message.timeout.ms": "a Kafka outage of any length must not lose ticks",
     "delivery.timeout.ms": "a Kafka outage of any length must not lose ticks",
     "partitioner": "consumers in other languages find a symbol by its murmur2 hash",
@@ -249,14 +250,38 @@ class GroupSettings(_Group):
 class BackpressureSettings(_Group):
     """The bounded path between the venue and Kafka (contract 1.6)."""
 
-    policy: Literal["drop_oldest"] = Field(
-        "drop_oldest", description="what gives way when there is no room: drop_oldest"
+    policy: Literal["drop_oldest", "drop_newest", "conflate", "block"] = Field(
+        "drop_oldest",
+        description="what gives way when neither memory nor spill has room: drop_oldest, drop_newest, conflate (the "
+        "newest tick of each symbol waits) or block (the venue is not read for a while, then drop_oldest)",
     )
     handed_over_max: int = Field(
         25_000, ge=100, le=5_000_000, description="records with the producer at once, 100 to 5000000"
     )
     queue_max_bytes: int = Field(
         64 * 1024 * 1024, ge=65_536, description="bytes of memory for ticks that wait for Kafka, from 65536"
+    )
+    block_max_s: float = Field(
+        8.0,
+        ge=0,
+        le=20,
+        description="seconds in all for which the policy block stops reading in one overflow, 0 to 20: the venue ends "
+        "a connection that is silent for longer",
+    )
+    spill_dir: Path | None = Field(
+        None,
+        description="a directory, of this instance alone, for ticks that find no room in memory; made if missing; left "
+        "out, nothing is kept on disk",
+    )
+    spill_max_bytes: int = Field(
+        1024 * 1024 * 1024,
+        ge=16 * 1024 * 1024,
+        description="bytes of ticks in the spill, from 16777216; its files may take 16 MiB more",
+    )
+    spill_max_age_s: float = Field(
+        259_200.0,
+        gt=0,
+        description="seconds, above 0: a spill whose newest tick is older at start is set aside instead of published",
     )
 
 
@@ -306,3 +331,6 @@ class TicksSettings(_Group):
     """When a silent symbol counts as stale."""
 
     stale_after_s: float = Field(60.0, gt=0, description="seconds without a tick in market hours, above 0")
+    calendar_file: Path | None = Field(
+        None, description="a YAML file of market hours and holidays that replaces or adds to those built in"
+    )

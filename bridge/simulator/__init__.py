@@ -18,6 +18,7 @@ In a test, with every duration ten times shorter and ticks only when asked for:
         sim.wait_for(lambda record: record.connections[0].closed_at, timeout=2)
         assert [r.codes for r in sim.requests(cmd_id=22004)] == [("700.HK",)]
         assert sim.sent("700.HK") == [tick.seq]
+        assert sim.record.ticks("700.HK")[0].fate == "sent"     # the others are absent or withheld
         assert not sim.record.violations and not sim.record.overlaps
 
 Recorded times are Unix seconds. Durations in switches and in the configuration are the venue's and are
@@ -27,9 +28,10 @@ multiplied by `time_scale`. `sim.stop()` and `sim.start()` make an outage: port,
 from bridge.simulator.config import PLANS, SimulatorConfig
 from bridge.simulator.facts import ConnectionRecord, RequestRecord
 from bridge.simulator.protocol import Tick
-from bridge.simulator.record import IncompleteRecordError, Record
+from bridge.simulator.record import Record
 from bridge.simulator.simulator import Simulator
 from bridge.simulator.switches import DEFAULT_TOKEN, SwitchError, Switches
+from bridge.simulator.ticklog import IncompleteRecordError, VenueTick
 
 __all__ = [
     "DEFAULT_TOKEN",
@@ -43,4 +45,5 @@ __all__ = [
     "SwitchError",
     "Switches",
     "Tick",
+    "VenueTick",
 ]

@@ -53,7 +53,7 @@ class SimulatorConfig:
     `port` 0 takes a free one. `codes` is the universe: None = open (every well-formed code exists), a number =
     that many generated stock codes, or the codes themselves. `rate` and all other behaviour is in `switches`,
     of which the simulator takes a copy. `cert` and `key` (PEM files) make it speak wss. `sent_seqs_max` bounds
-    how many sent `seq` are kept for comparison; beyond it only counts are. `send_buffer_bytes` bounds what
+    how many ticks, sent or not, are kept for comparison; beyond it only counts are. `send_buffer_bytes` bounds what
     waits for a slow client: its ticks are withheld beyond that. Raises ValueError when fields contradict.
     """
 

@@ -69,6 +69,7 @@ class Connection(asyncio.Protocol):
         self.session: Session | None = None
         self.paused = False
         self.frozen = False
+        self.deaf = False
         #: Why the connection ends; the first reason given stays.
         self.reason = ""
 
@@ -166,14 +167,16 @@ class Connection(asyncio.Protocol):
                 sock.shutdown(socket.SHUT_WR)
         self._drop_later()
 
-    def freeze(self, frozen: bool) -> None:
-        """Stop or go on reading and writing while the socket stays open."""
-        if frozen == self.frozen or self._transport.is_closing():
+    def numb(self, *, frozen: bool, deaf: bool) -> None:
+        """Neither read nor write (frozen), or not read (deaf), or go on, while the socket stays open."""
+        if self._transport.is_closing():
             return
-        self.frozen = frozen
-        if frozen:
+        was_deaf = self.deaf
+        self.frozen, self.deaf = frozen, frozen or deaf
+        # Only on a change: to resume what was never paused is not always harmless under TLS.
+        if self.deaf and not was_deaf:
             self._transport.pause_reading()
-        else:
+        elif was_deaf and not self.deaf:
             self._transport.resume_reading()
 
     def abort(self, reason: str) -> None:

@@ -142,7 +142,7 @@ class Faults:
             return
         tick = self._server.next_tick(session.ticks[0] if session.ticks else "700.HK")
         if name in rubbish.SOUND and session.ticks:
-            self._record.wrote(session.id, [(tick.code, tick.seq)])
+            self._record.wrote(session.id, [(tick.code, tick.seq)], self._server.clock())
         self._send_bytes(connection, name, rubbish.make(name, tick))
 
     def _send_bytes(self, connection: Connection, name: str, writes: list[bytes]) -> None:

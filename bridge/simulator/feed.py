@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from bridge.simulator.market import Market
     from bridge.simulator.record import Record
     from bridge.simulator.switches import Switches
+    from bridge.simulator.ticklog import Fate
 
 #: Seconds between two turns at high rates; each turn writes what is due.
 TURN_S = 0.005
@@ -50,6 +51,8 @@ class Feed:
         self._buffer_bytes = buffer_bytes
         self._dice = random.Random(seed)
         self._listeners: dict[str, list[Connection]] = {}
+        #: Codes that somebody once asked for: of the others nobody can miss a tick.
+        self._asked: set[str] = set()
         #: Ticks held back for reordering: (connection, code) to what was not written.
         self._held: dict[tuple[Connection, str], Written] = {}
         self._turn: asyncio.TimerHandle | None = None
@@ -82,7 +85,10 @@ class Feed:
                 for code in session.late:
                     listeners[code].append(connection)
         self._listeners = dict(listeners)
+        self._asked |= listeners.keys()
         heard = {(connection, code) for code, some in listeners.items() for connection in some}
+        gone = [tick for place, tick in self._held.items() if place not in heard]
+        self._unsent(gone, "withheld")
         self._held = {place: tick for place, tick in self._held.items() if place in heard}
 
     def tick_time(self) -> int:
@@ -92,17 +98,23 @@ class Feed:
     def deliver(self, ticks: list[Tick]) -> None:
         """Write ticks that have happened to their listeners."""
         switches, now = self._switches, self._clock()
-        if switches.mute or switches.half_open:
-            return
         style = Style.of(switches)
         batches: dict[Connection, list[Written]] = defaultdict(list)
+        unsent: dict[Fate, list[Written]] = {"absent": [], "withheld": []}
         for tick in ticks:
-            listeners = self._listeners.get(tick.code)
-            if listeners:
-                written = (tick.code, tick.seq, text_frame(encode_tick(tick, style)))
-                for connection in listeners:
-                    if _hears(connection, tick.code, now):
-                        batches[connection].append(written)
+            if tick.code not in self._asked:
+                continue
+            listeners = self._listeners.get(tick.code, ())
+            numb = switches.mute or switches.half_open
+            hearing = () if numb else [one for one in listeners if _hears(one, tick.code, now)]
+            written = (tick.code, tick.seq, text_frame(encode_tick(tick, style)) if hearing else b"")
+            for connection in hearing:
+                batches[connection].append(written)
+            if not hearing:
+                kept_back = switches.mute or any(_silenced(one, now) for one in listeners)
+                unsent["withheld" if kept_back else "absent"].append(written)
+        for fate, missed in unsent.items():
+            self._unsent(missed, fate)
         for connection, batch in batches.items():
             self._write(connection, self._bent(connection, batch))
 
@@ -121,7 +133,7 @@ class Feed:
         self._last = now
         due = int(self._credit)
         self._credit -= due
-        self.deliver(self._market.ticks(due, self.tick_time()))
+        self.deliver(self._market.ticks(due, self.tick_time(), self._switches.silent))
         self._schedule()
 
     def _bent(self, connection: Connection, batch: list[Written]) -> list[Written]:
@@ -149,18 +161,28 @@ class Feed:
 
     def _write(self, connection: Connection, batch: list[Written]) -> None:
         session = connection.session
-        if session is None or not connection.is_open or not batch:
+        if session is None or not batch:
+            return
+        if not connection.is_open:
+            self._unsent(batch, "absent")
             return
         if connection.unsent_bytes > self._buffer_bytes:
             self._record.withheld(session.id, len(batch))
+            self._unsent(batch, "withheld")
             return
         # Noted first, so that no client ever holds a tick that the record does not know.
-        self._record.wrote(session.id, [(code, seq) for code, seq, _ in batch])
+        self._record.wrote(session.id, [(code, seq) for code, seq, _ in batch], self._clock())
         connection.write(b"".join([frame for _, _, frame in batch]))
+
+    def _unsent(self, batch: list[Written], fate: Fate) -> None:
+        if batch:
+            self._record.unsent([(code, seq) for code, seq, _ in batch], self._clock(), fate)
 
 
 def _hears(connection: Connection, code: str, now: float) -> bool:
     session = connection.session
-    if session is None or now < session.silent_until:
-        return False
-    return session.late.get(code, now) >= now
+    return session is not None and not _silenced(connection, now) and session.late.get(code, now) >= now
+
+
+def _silenced(connection: Connection, now: float) -> bool:
+    return connection.session is not None and now < connection.session.silent_until

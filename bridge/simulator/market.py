@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from bridge.simulator.protocol import Tick
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
 _MASK = 2**64 - 1
 _MICRO = 1_000_000
@@ -79,13 +79,14 @@ class Market:
         walk = self._walks.get(code)
         return 0 if walk is None else walk.seq
 
-    def ticks(self, count: int, tick_time: int) -> list[Tick]:
-        """Let the next `count` ticks happen, code by code in turn; none when no code is known."""
+    def ticks(self, count: int, tick_time: int, silent: Collection[str] = ()) -> list[Tick]:
+        """Let the next `count` ticks happen, code by code in turn; `silent` codes let theirs pass."""
         walks, turn, size = self._turns, self._turn, len(self._turns)
         if not size:
             return []
         self._turn = (turn + count) % size
-        return [walks[(turn + number) % size].tick(tick_time) for number in range(count)]
+        due = (walks[(turn + number) % size] for number in range(count))
+        return [walk.tick(tick_time) for walk in due if walk.code not in silent]
 
 
 def decimal(millionths: int) -> str:

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections import Counter, defaultdict, deque
-from dataclasses import dataclass, field
+from collections import deque
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from bridge.simulator.facts import ConnectionRecord, RefusedUpgrade, RequestRecord, Sent
 from bridge.simulator.protocol import HEARTBEAT
 from bridge.simulator.sessions import Overlap, Violation
+from bridge.simulator.ticklog import IncompleteRecordError, TickLog
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from bridge.simulator.flood import FloodStream
     from bridge.simulator.sessions import Session
+    from bridge.simulator.ticklog import Fate, VenueTick
     from bridge.simulator.venue import Outcome
 
 T = TypeVar("T")
@@ -29,32 +30,19 @@ T = TypeVar("T")
 KEPT = 100_000
 
 
-class IncompleteRecordError(RuntimeError):
-    """More ticks were sent than `sent_seqs_max` allows to remember (or in flood mode): only counts are known."""
-
-
-@dataclass(slots=True)
-class _SentTicks:
-    """The seqs sent on one connection, by code."""
-
-    seqs: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
-    counts: Counter[str] = field(default_factory=Counter)
-
-
 class Record:
     """Collect facts under one lock; `wait_for` wakes on every new one."""
 
     def __init__(self, sent_seqs_max: int) -> None:
-        """Keep at most `sent_seqs_max` sent seqs."""
+        """Keep at most `sent_seqs_max` ticks."""
         self._changed = threading.Condition(threading.RLock())
-        self._room = sent_seqs_max
         self._connections: dict[int, ConnectionRecord] = {}
         self._requests: deque[RequestRecord] = deque(maxlen=KEPT)
         self._violations: deque[Violation] = deque(maxlen=KEPT)
         self._overlaps: deque[Overlap] = deque(maxlen=KEPT)
         self._refused: deque[RefusedUpgrade] = deque(maxlen=KEPT)
         self._rubbish: deque[Sent] = deque(maxlen=KEPT)
-        self._sent: dict[int, _SentTicks] = defaultdict(_SentTicks)
+        self._ticks = TickLog(sent_seqs_max)
         self._streams: list[FloodStream] = []
 
     @property
@@ -114,21 +102,25 @@ class Record:
     def sent_count(self, code: str) -> int:
         """Return how many ticks of a code were written to sockets."""
         with self._changed:
-            counted = sum(sent.counts[code] for sent in self._sent.values())
-            return counted + sum(stream.sent_of(code) for stream in self._streams)
+            return self._ticks.sent_count(code) + sum(stream.sent_of(code) for stream in self._streams)
 
     def sent(self, code: str, connection: int | None = None) -> list[int]:
         """Return the seqs of a code in the order in which they were written, one connection after the other.
 
         Raises IncompleteRecordError where only counts are known.
         """
+        written = [tick for tick in self.ticks(code) if tick.connection and connection in {None, tick.connection}]
+        return [tick.seq for tick in sorted(written, key=lambda tick: tick.connection)]
+
+    def ticks(self, code: str) -> list[VenueTick]:
+        """Return every tick of a code since it was first asked for, oldest first, written or not.
+
+        Raises IncompleteRecordError where only counts are known.
+        """
         with self._changed:
-            if self._room < 0 or self._streams:
-                raise IncompleteRecordError(
-                    "not every sent seq was kept: raise sent_seqs_max, or use sent_count, which is always exact"
-                )
-            chosen = [connection] if connection is not None else sorted(self._sent)
-            return [seq for one in chosen if one in self._sent for seq in self._sent[one].seqs.get(code, ())]
+            if self._streams:
+                raise IncompleteRecordError("a flood keeps no seqs: use sent_count, which is always exact")
+            return self._ticks.ticks(code)
 
     def wait_for(self, condition: Callable[[Record], T | None], timeout: float = 5.0, what: str = "") -> T:
         """Block until `condition(record)` is true and return its value; it may look, but not act.
@@ -219,16 +211,17 @@ class Record:
                         self._overlaps.append(fact)
             self._changed.notify_all()
 
-    def wrote(self, connection: int, ticks: list[tuple[str, int]]) -> None:
+    def wrote(self, connection: int, ticks: list[tuple[str, int]], at: float) -> None:
         """Note ticks (code, seq) that were written to a connection."""
         with self._changed:
             self._connections[connection].ticks_sent += len(ticks)
-            sent = self._sent[connection]
-            sent.counts.update([code for code, _ in ticks])
-            self._room -= len(ticks)
-            if self._room >= 0:
-                for code, seq in ticks:
-                    sent.seqs[code].append(seq)
+            self._ticks.wrote(connection, ticks, at)
+            self._changed.notify_all()
+
+    def unsent(self, ticks: list[tuple[str, int]], at: float, fate: Fate) -> None:
+        """Note ticks (code, seq) that happened and were written to nobody."""
+        with self._changed:
+            self._ticks.unsent(ticks, at, fate)
             self._changed.notify_all()
 
     def ponged(self, session: Session, payload: bytes) -> None:

@@ -77,7 +77,7 @@ class Server:
         if self._listener is not None:
             await self._listener.close()
         for connection in list(self._tcp):
-            connection.freeze(False)
+            connection.numb(frozen=False, deaf=False)
             if connection.session is not None and connection.is_open:
                 connection.hang_up("close", "simulator stopped", code=1001)
             else:
@@ -97,7 +97,7 @@ class Server:
     def adapt(self) -> None:
         """Follow changed switches."""
         for connection in self._tcp:
-            connection.freeze(self._switches.half_open)
+            connection.numb(frozen=self._switches.half_open, deaf=self._switches.deaf)
         self.feed.reschedule()
         self._record.changed()
 
@@ -122,7 +122,7 @@ class Server:
     def connected(self, connection: Connection) -> None:
         """Take note of a TCP connection before any byte is read."""
         self._tcp.add(connection)
-        connection.freeze(self._switches.half_open)
+        connection.numb(frozen=self._switches.half_open, deaf=self._switches.deaf)
 
     def admit(self, path: str) -> Admission:
         """Judge an upgrade request."""
@@ -181,7 +181,7 @@ class Server:
             timer.cancel()
         if connection.session is not None:
             now = self.clock()
-            self.venue.sessions.close(connection.session, now)
+            self.venue.sessions.close(connection.session, now, unnoticed=_unnoticed(connection))
             self._record.closed(connection.session, now, connection.reason, connection.client_close_code)
             self.feed.listen(self.upgraded_connections())
         self._no_more.set()
@@ -200,11 +200,17 @@ class Server:
         )
 
     def _no_heartbeat(self, connection: Connection) -> None:
-        # A half-open connection is dead in both directions: it is judged anew once it lives again.
-        if connection.frozen:
+        # Whoever does not listen cannot miss anything: the connection is judged anew once it is read again.
+        if connection.deaf:
             self._expect_heartbeat(connection)
         else:
             connection.hang_up(self._switches.hangup, "no heartbeat")
+
+
+def _unnoticed(connection: Connection) -> bool:
+    """Say whether a real venue would still hold the connection: nobody said good-bye, and it was not cut on purpose."""
+    abrupt = connection.reason.startswith("client lost") or connection.reason in {"fault: cut", "fault: reset"}
+    return abrupt and connection.client_close_code is None
 
 
 def _session(connection: Connection) -> Session:

@@ -86,20 +86,29 @@ class _Account:
     closed_at: dict[Endpoint, list[float]] = field(default_factory=lambda: defaultdict(list))
     #: The last request (heartbeats exempt) and the connection that made it, newest last.
     asked: dict[int, float] = field(default_factory=dict)
+    #: Connections that are gone and not noticed yet: their endpoints, and until when each counts.
+    ghosts: list[tuple[Endpoint, float]] = field(default_factory=list)
 
-    def connections(self, joining: Endpoint) -> int:
+    def connections(self, joining: Endpoint, *, ghosts: bool) -> int:
         """Count as the plan does with one more on an endpoint: each endpoint apart, the larger number."""
         endpoints = [session.endpoint for session in self.open] + [joining]
+        if ghosts:
+            endpoints += [endpoint for endpoint, _ in self.ghosts]
         return max(endpoints.count(endpoint) for endpoint in set(endpoints))
+
+    def reap(self, now: float) -> None:
+        """Notice what is gone."""
+        self.ghosts = [(endpoint, until) for endpoint, until in self.ghosts if until > now]
 
 
 class Sessions:
     """The open sessions of every token, and the rules between them."""
 
-    def __init__(self, limits: Limits, switches: Switches) -> None:
-        """Take the plan's limits in real seconds and the switches."""
+    def __init__(self, limits: Limits, switches: Switches, time_scale: float = 1.0) -> None:
+        """Take the plan's limits in real seconds, and the switches with what their venue seconds are multiplied by."""
         self._limits = limits
         self._switches = switches
+        self._scale = time_scale
         self._ids = itertools.count(1)
         self._accounts: dict[str, _Account] = defaultdict(_Account)
 
@@ -124,7 +133,11 @@ class Sessions:
         violations = self._reconnect_violations(account, endpoint, plan, now)
         if any(one.answered == 429 for one in violations):
             return Admission(status=429, body='{"ret":429,"msg":"reconnecting too fast"}', violations=violations)
-        within = account.connections(endpoint) <= plan
+        account.reap(now)
+        within = account.connections(endpoint, ghosts=False) <= plan
+        if within and self._switches.refuse_connections and account.connections(endpoint, ghosts=True) > plan:
+            # Nobody broke a rule: the client cannot know that the venue still holds what it lost.
+            return Admission(status=429, body='{"ret":429,"msg":"too many connections"}', violations=violations)
         if not within:
             answered = 429 if self._switches.refuse_connections else 0
             surplus = Violation("connections", now, None, 0.0, f"more than {plan} connections", answered)
@@ -156,10 +169,12 @@ class Sessions:
         answered = {"605": 429, "606": 606, "record": 0}[self._switches.pacing]
         return (Violation("reconnect_interval", now, None, *found, answered),)
 
-    def close(self, session: Session, now: float) -> tuple[Overlap, ...]:
-        """Forget a session that ended; return the overlaps that ended with it."""
+    def close(self, session: Session, now: float, *, unnoticed: bool = False) -> tuple[Overlap, ...]:
+        """Forget a session that ended, an `unnoticed` one after a while; return the overlaps that ended with it."""
         account = self._accounts[session.token]
         account.open.remove(session)
+        if unnoticed and self._switches.reap_delay_s:
+            account.ghosts.append((session.endpoint, now + self._switches.reap_delay_s * self._scale))
         account.closed_at[session.endpoint].append(now)
         ended = tuple(one for one in account.overlaps if session.id in {one.first, one.second})
         for overlap in ended:

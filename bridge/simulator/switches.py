@@ -81,10 +81,18 @@ class Switches:
         Meta(description="how the venue hangs up (no heartbeat, 606): close frame, TCP FIN, TCP RST"),
     ] = "close"
 
+    reap_delay_s: Annotated[
+        float, Meta(ge=0, description="a connection lost without a close frame counts in the plan this much longer")
+    ] = 0.0
+
     # Faults.
+    silent: Annotated[frozenset[str], Meta(description="codes that are accepted and never tick by themselves")] = (
+        frozenset()
+    )
     mute: Annotated[bool, Meta(description="no ticks are sent; heartbeats are answered")] = False
     heartbeat_mute: Annotated[bool, Meta(description="heartbeats are not answered")] = False
     half_open: Annotated[bool, Meta(description="nothing is sent or read, sockets stay open")] = False
+    deaf: Annotated[bool, Meta(description="nothing is read, while ticks go on")] = False
     refuse_upgrades: Annotated[
         Literal[0, 400, 401, 403, 404, 429, 500, 502, 503, 504],
         Meta(description="HTTP status for every upgrade; 0 = off"),

@@ -51,7 +51,7 @@ class Venue:
         self._limits = config.limits()
         self._scale = config.time_scale
         self.universe = Universe(config.codes)
-        self.sessions = Sessions(self._limits, switches)
+        self.sessions = Sessions(self._limits, switches, config.time_scale)
 
     def receive(self, session: Session, text: str, now: float) -> Outcome:
         """Answer one text message of a session and change its lists."""

@@ -27,6 +27,11 @@ class Window:
         self._below = 0  # new ticks in a row that were not above the largest
         self._largest_below = -1  # the largest of these
 
+    @property
+    def last_seq(self) -> str:
+        """The largest seq so far, as text; empty before the first."""
+        return str(self._largest) if self._largest >= 0 else ""
+
     def is_repeat(self, seq: int, key: int) -> bool:
         """Tell whether the tick with this ``seq`` and hash is among the last 64; if not, take it in.
 

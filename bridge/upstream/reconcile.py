@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from bridge.model import Desired, Limits, Memory, State
+from bridge.model import Desired, Limits, Memory, State, Subscription
 from bridge.upstream.admission import Admission, Checks, Verdict, admit
 from bridge.upstream.dialects import Ask, Dialect, Remedy
 
@@ -117,9 +117,9 @@ class Reconciler:
         """The symbols that the venue accepted last on this connection, wanted or not."""
         return frozenset(self._names[code] for code in self._held if code in self._names)
 
-    def priority(self, symbol: str) -> int:
-        """Give the priority that a desired symbol has."""
-        return self._desired.wanted[symbol].subscription.priority
+    def subscription(self, symbol: str) -> Subscription:
+        """Give the record in force for a desired symbol."""
+        return self._desired.wanted[symbol].subscription
 
     def remember(self, memory: Mapping[str, Memory], now: float, wall_us: int) -> None:
         """Start from what is known of the codes by symbol; before the first ``want``."""

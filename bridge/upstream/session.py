@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 
 from bridge.errors import LocalProtocolError
@@ -125,6 +125,16 @@ class Session:
         self._fault: Fault | None = None
         self.useful = False  # the venue has granted us something, so this connection is no failed attempt
         reconciler.opened()
+
+    @property
+    def last_frame(self) -> float:
+        """The moment at which the newest frame of any kind was received."""
+        return self._last_frame
+
+    def unheard(self, seconds: float) -> None:
+        """Take seconds in which nobody listened for such that have not passed: silence and answers wait for that."""
+        self._last_frame += seconds
+        self._waiting = [replace(sent, at=sent.at + seconds) for sent in self._waiting]
 
     @property
     def phase(self) -> Phase:

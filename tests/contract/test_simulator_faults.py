@@ -7,6 +7,7 @@ import contextlib
 import http.client
 import json
 import socket
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -36,6 +37,10 @@ def seqs(ticks: list[dict[str, Any]]) -> list[int]:
     return [int(tick["seq"]) for tick in ticks]
 
 
+def fates(sim: Simulator, code: str) -> list[str]:
+    return [tick.fate for tick in sim.record.ticks(code)]
+
+
 def close_reason(sim: Simulator) -> str:
     return sim.wait_for(lambda record: record.connections[0].close_reason, SOON)
 
@@ -50,6 +55,7 @@ def test_muted_the_market_goes_on_but_nothing_is_sent(sim: Simulator, client: Cl
     sim.switches.mute = False
     sim.tick_now("700.HK")
     assert seqs(client.ticks(1)) == sim.sent("700.HK") == [2]
+    assert fates(sim, "700.HK") == ["withheld", "sent"]
 
 
 def test_heartbeats_can_go_unanswered_while_ticks_come(sim: Simulator, client: Client) -> None:
@@ -72,6 +78,54 @@ def test_half_open_nothing_is_read_or_sent_until_it_ends(sim: Simulator, client:
     sim.switches.half_open = False
     assert client.receive()["cmd_id"] == HEARTBEAT + 1
     assert sim.sent("700.HK") == []
+    assert fates(sim, "700.HK") == ["absent"]
+
+
+def test_deaf_nothing_is_read_while_ticks_come_and_nobody_is_cut_for_it() -> None:
+    with simulator(Switches(rate=0), heartbeat_cut_s=0.1) as sim, Client(sim) as client:
+        assert client.subscribe("700.HK") == 200
+        sim.switches.deaf = True
+        client.send(HEARTBEAT, {})
+        sim.switches.rate = 100
+        last = client.ticks(30)[-1]  # three times as long as a connection without heartbeats may live
+        assert int(last["seq"]) == 30
+        assert sim.record.heartbeats() == []
+        sim.switches.update(deaf=False, rate=0)
+        sim.wait_for(lambda record: record.heartbeats(), SOON)
+
+
+def test_a_silent_code_is_accepted_and_never_ticks_by_itself(sim: Simulator, client: Client) -> None:
+    assert client.subscribe("700.HK", "AAPL.US") == 200
+    sim.switches.update(silent=["700.HK"], rate=500)
+    assert {tick["code"] for tick in client.ticks(20)} == {"AAPL.US"}
+    sim.switches.rate = 0
+    client.ticks_before_heartbeat()
+    assert sim.last_seq("700.HK") == 0
+    sim.tick_now("700.HK")
+    assert seqs(client.ticks(1)) == [1]
+
+
+def test_ticks_that_nobody_could_get_are_remembered(sim: Simulator, client: Client) -> None:
+    sim.tick_now("AAPL.US")  # nobody ever asked for it: nobody can miss it
+    assert client.subscribe("700.HK", "AAPL.US") == 200
+    sim.tick_now("AAPL.US")
+    assert client.subscribe("700.HK") == 200
+    sim.tick_now("AAPL.US")
+    client.close()
+    sim.wait_for(lambda record: not record.open_connections, SOON)
+    sim.tick_now("700.HK")
+    assert fates(sim, "AAPL.US") == ["sent", "absent"]
+    assert fates(sim, "700.HK") == ["absent"]
+
+
+def test_a_tick_that_happens_while_a_connection_ends_is_absent(sim: Simulator) -> None:
+    with RawClient(sim) as client:
+        subscribe = {"cmd_id": TICKS, "seq_id": 1, "trace": "t", "data": {"symbol_list": [{"code": "A.US"}]}}
+        client.sock.sendall(masked(0x81, json.dumps(subscribe, separators=(",", ":")).encode()))
+        sim.wait_until_subscribed("A.US")
+        sim.faults.cut()
+        sim.tick_now("A.US")
+        assert fates(sim, "A.US") == ["absent"]
 
 
 def test_half_open_an_upgrade_is_not_answered(sim: Simulator) -> None:
@@ -99,6 +153,7 @@ def test_ticks_are_lost_for_a_while_around_a_replacement(sim: Simulator, client:
     client.subscribe("700.HK", "AAPL.US")
     sim.tick_now("700.HK")
     assert client.ticks_before_heartbeat() == []
+    assert fates(sim, "700.HK") == ["withheld"]
     sim.switches.rate = 200
     first = client.ticks(1)[0]
     replaced = sim.requests(TICKS)[-1].at
@@ -143,6 +198,7 @@ def test_a_held_back_tick_is_forgotten_with_its_subscription(sim: Simulator, cli
     sim.switches.reordered = 0
     assert client.ticks_before_heartbeat() == []
     assert sim.sent("700.HK") == []
+    assert fates(sim, "700.HK") == ["withheld"]
 
 
 @pytest.mark.parametrize(
@@ -252,6 +308,53 @@ def test_connections_can_be_accepted_and_closed_at_once(sim: Simulator) -> None:
     with Client(sim) as client, pytest.raises(ConnectionClosed):
         client.receive()
     assert close_reason(sim) == "accept_then_close"
+
+
+@pytest.mark.parametrize("act", ["cut", "reset"])
+def test_the_venue_still_holds_a_lost_connection_until_it_reaps_it(act: str) -> None:
+    switches = Switches(rate=0, max_connections=1, reap_delay_s=3)
+    with simulator(switches, time_scale=0.1) as sim:
+        with Client(sim):
+            sim.faults.perform(act)
+            sim.wait_for(lambda record: not record.open_connections, SOON)
+        with pytest.raises(InvalidStatus) as caught:
+            Client(sim)
+        assert caught.value.response.status_code == 429
+        assert sim.record.violations == []
+        again = connected(sim)
+        held = sim.record.connections[0].closed_at
+        assert held is not None
+        assert again >= held + 0.3
+
+
+def test_a_client_that_vanishes_is_held_and_one_that_says_good_bye_is_not() -> None:
+    with simulator(Switches(rate=0, max_connections=1, reap_delay_s=60)) as sim:
+        Client(sim).close()
+        sim.wait_for(lambda record: not record.open_connections, SOON)
+        with RawClient(sim) as client:
+            assert b" 101 " in client.head
+        sim.wait_for(lambda record: not record.open_connections, SOON)
+        with pytest.raises(InvalidStatus):
+            Client(sim)
+
+
+def test_with_the_one_connection_rule_off_two_connections_show_as_an_overlap_beyond_the_plan() -> None:
+    with simulator(Switches(rate=0, refuse_connections=False), plan="free") as sim, Client(sim), Client(sim):
+        (overlap,) = sim.record.overlaps
+        assert (overlap.first, overlap.second, overlap.within_plan, overlap.ended_at) == (1, 2, False, None)
+    ended = sim.record.overlaps[0].ended_at
+    assert ended is not None
+    assert ended >= overlap.started_at
+
+
+def connected(sim: Simulator) -> float:
+    """Try to connect until the venue lets us; give the moment at which it did."""
+    end = time.monotonic() + SOON
+    while time.monotonic() < end:
+        with contextlib.suppress(InvalidStatus):
+            Client(sim).close()
+            return sim.record.connections[-1].opened_at
+    raise TimeoutError(f"no connection within {SOON} s")
 
 
 def test_a_stopped_simulator_refuses_the_upgrade_under_way(sim: Simulator) -> None:

@@ -25,18 +25,27 @@ PURE = (
     "bridge.upstream.frames",
     "bridge.upstream.session",
     "bridge.upstream.reconcile",
+    "bridge.upstream.removals",
     "bridge.upstream.admission",
     "bridge.upstream.pacing",
     "bridge.upstream.dialects",
     "bridge.control.records",
     "bridge.control.desired",
+    "bridge.control.murmur2",
     "bridge.ticks",
     "bridge.publish.backpressure",
     "bridge.publish.ledger",
+    "bridge.publish.notices",
+    "bridge.publish.statuses",
+    "bridge.publish.gaps",
     "bridge.model",
     "bridge.errors",
 )
 IMPURE = ("time", "datetime", "random", "socket", "select", "asyncio", "threading", "confluent_kafka", "websocket")
+#: Who may reckon with dates and time zones; it gets every moment as an argument all the same.
+DATES = ("bridge.ticks.hours",)
+#: How one asks `datetime` what time it is.
+CLOCKS = ("now", "utcnow", "today")
 
 #: Who may know a library: its types and exceptions stop there.
 DOORS = {
@@ -48,7 +57,7 @@ DOORS = {
         "bridge.control.writer",  # writes control records for the command line
         "bridge.publish.publisher",
         "bridge.publish.admin",
-        "bridge.publish.status_topic",
+        "bridge.publish.reporter",
         "bridge.publish.topics",
         "bridge.cli",
         "bridge.simulator",  # the embedded broker is librdkafka's own
@@ -138,9 +147,15 @@ def test_pure_files_know_no_clock_no_socket_no_thread_no_library_of_the_wire() -
         for name in modules()
         if within(name, *PURE)
         for one in imports(name)
-        if within(one, *IMPURE)
+        if within(one, *IMPURE) and not (one == "datetime" and name in DATES)
     }
     assert impure == set()
+
+
+@pytest.mark.parametrize("name", DATES)
+def test_who_reckons_with_dates_never_asks_for_the_time(name: str) -> None:
+    asked = {node.attr for node in ast.walk(modules()[name]) if isinstance(node, ast.Attribute)}
+    assert asked.isdisjoint(CLOCKS)
 
 
 def test_pure_files_of_the_house_import_only_pure_ones() -> None:

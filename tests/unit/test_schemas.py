@@ -71,6 +71,8 @@ STATE = {
     "last_frame_us": 1790000000301557,
     "instance": "tickbridge-0",
     "written_us": 1790000000500000,
+    "ended": "stop",
+    "open": [{"cause": "stop", "from_us": 1790000000301557, "session_before": 17, "symbols": ["AAPL.US"]}],
 }
 HEADERS = {
     "tickbridge-reason": "wrong_type",
@@ -179,6 +181,8 @@ BAD: list[tuple[str, str, Any]] = [
     ("state", "session", 0),
     ("state", "safe_us", None),
     ("state", "safe_us", -1),
+    ("state", "ended", "tired"),
+    ("state", "open", [{"cause": "stop"}]),
     ("state", "last_frame_us", 2**53),
     ("state", "instance", ""),
     ("state", "written_us", 1.5),

@@ -13,13 +13,13 @@ import pytest
 from pydantic import SecretStr
 
 from bridge.app.feed import Feed
-from bridge.app.mailbox import Assigned, Dialled, Mailbox, Revoked, Stop
+from bridge.app.mailbox import Assigned, Confirmed, Dialled, Look, Mailbox, Revoked, Stop
 from bridge.app.meters import Meter
 from bridge.app.outlet import Outlet
 from bridge.app.venue import Venue
 from bridge.errors import UpstreamUnavailable
 from bridge.model import Accounts, Desired, Limits, Record, Subscription, Wanted
-from bridge.publish.ledger import Ledger
+from bridge.publish.ledger import Ledger, Loss
 from bridge.settings import UpstreamSettings
 from bridge.ticks.normalise import Normaliser
 from bridge.upstream.dialects.alltick import AllTick
@@ -39,6 +39,11 @@ class FakeOutlet:
         self.latency = Meter()
         self.trouble, self.trouble_since, self.queue_bytes = "", 0.0, 0
         self.settled = 0
+        self.spill_bytes = 0
+        self.held = self.blocked = False
+        self.given_up: list[str] = []
+        self.saved: list[float] = []
+        self.losses: list[Loss] = []
         self.kept: list[Record] = []
         self.delivers = Event()
         self.offered = Event()
@@ -56,6 +61,20 @@ class FakeOutlet:
         self.ledger.published = self.settled
         return self.ledger.snapshot(self.waiting)
 
+    def safe_us(self, now_us: int) -> int:
+        return now_us
+
+    def take_losses(self) -> list[Loss]:
+        losses, self.losses = self.losses, []
+        return losses
+
+    def give_up(self, cause: str) -> None:
+        self.given_up.append(cause)
+
+    def save(self, deadline: float) -> int:
+        self.saved.append(deadline)
+        return 0
+
     def offer(self, records: Sequence[Record]) -> None:
         self.kept += records
         self.offered.set()
@@ -63,7 +82,7 @@ class FakeOutlet:
     def move_on(self, _: float) -> None:
         if self.block.is_set():
             self.unblock.wait(PATIENCE_S)
-        if self.delivers.is_set():
+        if self.delivers.is_set() and not self.held:
             self.settled += len(self.kept)
             self.kept.clear()
 
@@ -126,6 +145,7 @@ class Stage:
     attempts: list[int] = field(default_factory=list)
     dialled: Event = field(default_factory=Event)
     answers: bool = True  # attempts to connect succeed at once; else they never end
+    session_timeout_s: float = 60.0
 
     def __post_init__(self) -> None:
         venue = Venue(
@@ -135,6 +155,7 @@ class Stage:
         self.feed = Feed(
             self.mailbox, venue, outlet=cast("Outlet", self.outlet),
             normaliser=Normaliser(AllTick().sides, without_seq=True), limits_for=lambda _: LIMITS, log=self._log,
+            session_timeout_s=self.session_timeout_s,
         )  # fmt: skip
         self.thread = Thread(target=self.feed.run, daemon=True)
         self.thread.start()
@@ -350,3 +371,46 @@ def test_desires_for_a_partition_that_is_not_ours_are_passed_by(stage: Stage) ->
     stage.mailbox.put(Desired(9))
     assert stage.feed.look(PATIENCE_S).links == ()
     assert stage.dials == []
+
+
+# A turn that took longer than a session of the group
+
+
+@pytest.fixture
+def sleeper() -> Iterator[Stage]:
+    """A stage whose loop has slept for longer than the group waits, with a symbol accepted."""
+    stage = Stage(session_timeout_s=0.5)
+    stage.subscribe()
+    stage.outlet.block.set()  # like a stopped process: the turn does not end
+    stage.outlet.unblock.clear()
+    stage.mailbox.put(Look())
+    Event().wait(0.8)  # the sleep itself is what is tested
+    stage.outlet.block.clear()
+    stage.outlet.unblock.set()
+    stage.feed.look(PATIENCE_S)
+    yield stage
+    stage.outlet.delivers.set()
+    stage.stop()
+    stage.thread.join(PATIENCE_S)
+    stage.mailbox.close()
+    for transport in stage.transports:
+        transport.theirs.close()
+
+
+def test_after_it_nothing_is_published_until_the_group_confirms(sleeper: Stage) -> None:
+    held, woke = [sleeper.outlet.held], sleeper.feed.unconfirmed_since
+    assert woke is not None
+    for confirmed in (woke - 1.0, woke):  # the first is of an earlier doubt
+        sleeper.mailbox.put(Confirmed(confirmed))
+        sleeper.feed.look(PATIENCE_S)
+        held.append(sleeper.outlet.held)
+    assert held == [True, True, False]
+    assert sleeper.outlet.given_up == []
+
+
+def test_after_it_what_was_read_is_given_up_when_another_is_the_owner(sleeper: Stage) -> None:
+    revoked = Revoked((0,))
+    sleeper.mailbox.put(revoked)
+    assert revoked.done.wait(PATIENCE_S)
+    assert sleeper.outlet.given_up == ["lost_ownership"]
+    assert not sleeper.outlet.held

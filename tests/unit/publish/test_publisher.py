@@ -33,8 +33,14 @@ class Answered:
     record: Record
     seconds: float | None = 0.25
 
+    def key(self) -> bytes:
+        return self.record[0]
+
     def value(self) -> bytes:
         return self.record[1]
+
+    def timestamp(self) -> tuple[int, int]:
+        return 1, self.record[2]
 
     def latency(self) -> float | None:
         return self.seconds
@@ -106,6 +112,7 @@ class Stage:
         self.producers: list[FakeProducer] = []
         self.latencies: list[float] = []
         self.trouble: list[str] = []
+        self.undeliverable: list[Record] = []
         self.publisher = Publisher(
             # Past the checks of the settings, which refuse some of these properties themselves.
             KafkaSettings.model_construct(bootstrap_servers="127.0.0.1:1", extra=dict(extra or {})),
@@ -114,6 +121,7 @@ class Stage:
             logger=LOGGER,
             on_latency=self.latencies.append,
             on_trouble=self.trouble.append,
+            on_undeliverable=self.undeliverable.append,
             client=client or self._client,
         )
 
@@ -439,6 +447,117 @@ def test_batches_stay_as_they_are_after_any_other_end() -> None:
     stage.answer(b"1", code=NO_ACCESS)
     stage.hand_over(*stage.take_returned())
     assert stage.producer.config["batch.size"] == 1_000_000
+
+
+def test_batches_grow_again_step_by_step_once_many_records_went_well() -> None:
+    stage = Stage()
+    for _ in module._BATCHES[1:]:
+        stage.hand_over(b"1", b"2")
+        refuse_batch(stage, b"1", b"2")
+        stage.take_returned()
+    stage.hand_over(b"1", b"2")
+    sizes = []
+    for _ in range(len(module._BATCHES)):
+        stage.publisher.published += module.GROW_AFTER
+        assert stage.hand_over(b"3") in ([b"3"], []), "not while answers are to come"
+        stage.answer(*[record[1] for record, _ in stage.producer.taken])
+        assert stage.hand_over() == []
+        sizes.append((stage.producer.config.get("batch.size"), stage.producer.config.get("batch.num.messages")))
+    assert sizes == [(4_096, None), (65_536, None), (1_000_000, None), (1_000_000, None)]
+    assert stage.publisher.handed_over == 0
+
+
+def test_nothing_overtakes_what_is_under_way_while_batches_grow() -> None:
+    stage = Stage()
+    stage.hand_over(b"1", b"2")
+    refuse_batch(stage, b"1", b"2")
+    stage.take_returned()
+    stage.hand_over(b"1")
+    stage.publisher.published += module.GROW_AFTER
+    assert stage.hand_over(b"2") == [b"2"]
+    producers = len(stage.producers)
+    stage.answer(b"1")
+    assert stage.hand_over(b"2") == []
+    assert len(stage.producers) == producers + 1
+
+
+def test_who_asks_hears_of_each_undeliverable_record() -> None:
+    stage = Stage()
+    stage.producer.refusals[b"2"] = KafkaException(KafkaError(TOO_LARGE))
+    stage.hand_over(b"1", b"2")
+    stage.answer(b"1")
+    for _ in module._BATCHES[1:]:
+        stage.hand_over(b"3", b"4")
+        refuse_batch(stage, b"3", b"4")
+        stage.take_returned()
+    stage.hand_over(b"3")
+    stage.producer.die()
+    stage.answer(b"3", code=TOO_LARGE)
+    stage.publisher.poll()
+    assert stage.undeliverable == records(b"2", b"3")
+
+
+# Turns
+
+
+def test_the_oldest_turn_is_the_one_with_the_oldest_unanswered_record() -> None:
+    stage = Stage()
+    assert stage.publisher.oldest_turn == stage.publisher.turn + 1
+    stage.hand_over(b"1", b"2")
+    stage.hand_over(b"3")
+    stage.hand_over(b"4")
+    first = stage.publisher.turn - 2
+    assert stage.publisher.oldest_turn == first
+    stage.answer(b"1", b"3")
+    assert stage.publisher.oldest_turn == first
+    stage.answer(b"2")
+    assert stage.publisher.oldest_turn == first + 2
+    stage.answer(b"4")
+    assert stage.publisher.oldest_turn == first + 3
+
+
+def test_a_turn_of_which_something_failed_is_not_answered_until_that_is_taken_back() -> None:
+    stage = Stage()
+    stage.hand_over(b"1")
+    stage.answer(b"1", code=NO_ACCESS)
+    assert stage.publisher.oldest_turn == stage.publisher.turn
+    stage.take_returned()
+    assert stage.publisher.oldest_turn == stage.publisher.turn + 1
+
+
+def test_since_when_is_of_the_oldest_turn_that_is_not_answered() -> None:
+    stage = Stage()
+    hand_over = stage.publisher.hand_over
+    assert stage.counts == (0, 0, 0, 0)
+    hand_over([(b"K", b"1", 1000), (b"K", b"2", 1001)])
+    hand_over([(b"K", b"3", 500)], 9999)  # the disk has what is older
+    assert stage.publisher.since_ms == 1000
+    stage.answer(b"1")
+    assert stage.publisher.since_ms == 1000
+    stage.answer(b"2")
+    assert stage.publisher.since_ms == 9999
+    stage.answer(b"3", code=NO_ACCESS)
+    assert stage.publisher.since_ms == 9999
+    stage.take_returned()
+    assert stage.publisher.since_ms is None
+
+
+def test_a_turn_of_which_nothing_was_taken_is_none() -> None:
+    stage = Stage()
+    stage.producer.refusals[b"1"] = BufferError()
+    assert stage.hand_over(b"1") == [b"1"]
+    assert (stage.publisher.oldest_turn, stage.publisher.since_ms) == (stage.publisher.turn + 1, None)
+
+
+def test_at_the_end_everything_comes_back_even_what_is_in_flight_and_that_is_no_trouble() -> None:
+    stage = Stage()
+    stage.hand_over(b"1", b"2")
+    stage.publisher.purge()
+    assert stage.producer.purges == [{"in_flight": True, "blocking": False}]
+    stage.answer(b"2", code=KafkaError._PURGE_QUEUE)
+    stage.answer(b"1", code=KafkaError._PURGE_INFLIGHT)
+    assert stage.take_returned() == [b"1", b"2"]
+    assert stage.trouble == []
 
 
 # Whatever happens

@@ -7,8 +7,9 @@ import pytest
 from bridge.simulator.facts import RefusedUpgrade, Sent
 from bridge.simulator.flood import FIRST_CYCLE, FloodStream
 from bridge.simulator.protocol import Request
-from bridge.simulator.record import IncompleteRecordError, Record
+from bridge.simulator.record import Record
 from bridge.simulator.sessions import Overlap, Session, Violation
+from bridge.simulator.ticklog import IncompleteRecordError
 from bridge.simulator.venue import Outcome
 
 
@@ -63,8 +64,8 @@ def test_facts_of_each_kind_go_to_their_list() -> None:
 def test_sent_seqs_are_listed_per_connection_in_the_order_written() -> None:
     record = record_with(session(1))
     record.opened(session(2))
-    record.wrote(2, [("A", 3), ("B", 1)])
-    record.wrote(1, [("A", 1), ("A", 2)])
+    record.wrote(2, [("A", 3), ("B", 1)], 1.0)
+    record.wrote(1, [("A", 1), ("A", 2)], 1.0)
     assert record.sent("A") == [1, 2, 3]
     assert record.sent("A", connection=2) == [3]
     assert record.sent("C") == []
@@ -73,12 +74,29 @@ def test_sent_seqs_are_listed_per_connection_in_the_order_written() -> None:
 
 def test_beyond_its_bound_the_record_counts_and_refuses_to_list() -> None:
     record = record_with(session(), room=2)
-    record.wrote(1, [("A", 1), ("A", 2)])
+    record.wrote(1, [("A", 1), ("A", 2)], 1.0)
     assert record.sent("A") == [1, 2]
-    record.wrote(1, [("A", 3)])
+    record.wrote(1, [("A", 3)], 1.0)
     assert record.sent_count("A") == 3
     with pytest.raises(IncompleteRecordError, match="sent_seqs_max"):
         record.sent("A")
+
+
+def test_every_tick_is_kept_with_its_moment_and_its_fate() -> None:
+    record = record_with(session(7))
+    record.wrote(7, [("A", 1), ("B", 1)], 5.0)
+    record.unsent([("A", 2)], 6.0, "absent")
+    record.unsent([("A", 3)], 7.0, "withheld")
+    assert record.ticks("A") == [(1, 5.0, 7, "sent"), (2, 6.0, 0, "absent"), (3, 7.0, 0, "withheld")]
+    assert record.sent("A") == [1]
+    assert (record.sent_total, record.sent_count("A")) == (2, 1)
+
+
+def test_unsent_ticks_take_room_too() -> None:
+    record = record_with(session(), room=1)
+    record.unsent([("A", 1), ("A", 2)], 6.0, "absent")
+    with pytest.raises(IncompleteRecordError, match="sent_seqs_max"):
+        record.ticks("A")
 
 
 def test_a_flood_is_counted_by_its_stream() -> None:
@@ -100,7 +118,7 @@ def test_waiting_ends_with_the_value_when_the_fact_comes() -> None:
 
 def test_waiting_in_vain_says_what_was_awaited_and_what_was_seen() -> None:
     record = record_with(session())
-    record.wrote(1, [("A", 1)])
+    record.wrote(1, [("A", 1)], 1.0)
     with pytest.raises(
         TimeoutError, match=r"a miracle did not come within 0.01 s; seen: 1 connections \(1 open.*1 tick"
     ):

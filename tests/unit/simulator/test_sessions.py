@@ -190,3 +190,26 @@ def test_pacing_is_enforced_as_the_switch_says(pacing: str, answered: int) -> No
     session = door.enter(0)
     door.asked(session, 10)
     assert door.asked(session, 10.5) == ("request_interval", 0.5, answered)
+
+
+def test_a_connection_lost_unnoticed_counts_until_it_is_reaped_and_nobody_is_blamed() -> None:
+    door = Door("free", reap_delay_s=20)
+    door.sessions.close(door.enter(0), 5, unnoticed=True)
+    refused = door.admit(24.9)
+    assert (refused.status, refused.violations) == (429, ())
+    assert door.admit(25).status == 101
+
+
+def test_a_connection_that_said_good_bye_is_reaped_at_once() -> None:
+    door = Door("free", reap_delay_s=60)
+    door.sessions.close(door.enter(0), 5)
+    assert door.admit(15).status == 101
+
+
+def test_an_unreaped_connection_keeps_nobody_out_where_the_plan_has_room_or_is_not_enforced() -> None:
+    roomy = Door("premium", reap_delay_s=60)
+    roomy.sessions.close(roomy.enter(0), 5, unnoticed=True)
+    assert roomy.admit(15).status == 101
+    lenient = Door("free", reap_delay_s=60, refuse_connections=False)
+    lenient.sessions.close(lenient.enter(0), 5, unnoticed=True)
+    assert lenient.admit(15).status == 101

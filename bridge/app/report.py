@@ -1,0 +1,260 @@
+"""What the control thread tells Kafka about the bridge: statuses, gaps, how far everything is safe, dead letters.
+
+The feed says what is (its board, how safe everything is) and what happened (interruptions, resumptions, misses); here
+that becomes what should stand in the topics. A state record is written only when all that was said before is with
+Kafka: whoever reads it may rely on what it leaves out.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Protocol
+
+import msgspec
+
+from bridge.app.venue import Log
+from bridge.app.wants import REMOVAL_HELD
+from bridge.control import records
+from bridge.control.desired import Fold
+from bridge.errors import BadRecord
+from bridge.kafka import Log as LibraryLog
+from bridge.model import (
+    Board,
+    Desired,
+    Event,
+    Memory,
+    Missed,
+    Progress,
+    Resumed,
+    Safety,
+    State,
+    Subscription,
+    SymbolState,
+    Truth,
+    Unusable,
+    Wanted,
+)
+from bridge.publish.notices import Status
+from bridge.publish.reporter import Reporter
+from bridge.settings import Settings
+from bridge.upstream.reconcile import ACCEPTED_BEFORE
+
+#: Seconds until the statuses are compared again although nothing has changed: some were held back a moment.
+AGAIN_S = 1.0
+#: Seconds between two state records of a partition.
+STATE_S = 1.0
+#: Seconds to wait for a predecessor's last words when a partition arrives, and for ours when one leaves.
+CATCH_UP_S = 2.0
+LAST_WORDS_S = 0.5
+#: An owner that died may have been alive so long after its last state record, in microseconds.
+UNSEEN_US = 2_000_000
+#: Unusable records that are known by heart; more may be set aside a second time.
+SET_ASIDE_MAX = 100_000
+
+
+class FeedView(Protocol):
+    """What the control thread sees of the feed."""
+
+    board: Board
+    safety: Safety
+    unconfirmed_since: float | None  # the monotonic second since which nothing is published for want of ownership
+
+    @property
+    def events(self) -> deque[Event]: ...
+
+
+def truths_of(fold: Fold, board: Board) -> Iterator[Truth]:
+    """Say what the status of each symbol of a control partition should be; nothing of one that nobody judged yet.
+
+    A symbol whose removal is held stands for the record that it had.
+    """
+    rows, session = board.rows.get(fold.partition, {}), board.sessions.get(fold.partition, 0)
+    held, invalid = board.held.get(fold.partition, {}), fold.invalid
+    wanted = {**fold.desired().wanted, **held}
+    for symbol in fold.symbols | held.keys():
+        subscription = wanted[symbol].subscription if symbol in wanted else None
+        row, bad = rows.get(symbol), invalid.get(symbol)
+        if bad is not None:
+            code, last_us = (row.code, row.last_tick_us) if row else ("", 0)
+            row = SymbolState(symbol, code, State.INVALID, bad.reason, bad.detail, last_us)
+            yield Truth(row, (fold.partition, bad.offset), _effective(subscription), (), session)
+        elif row is not None and subscription is not None:
+            place = (fold.partition, wanted[symbol].offset)
+            yield Truth(row, place, _effective(subscription), subscription.warnings, session)
+
+
+def _effective(subscription: Subscription | None) -> dict[str, object] | None:
+    return msgspec.json.decode(records.encode(subscription)[1]) if subscription else None
+
+
+def memory_of(status: Status) -> Memory:
+    """Read what a status record says about the time before; what cannot be read any more is forgotten."""
+    wanted = None
+    if status.effective is not None and status.control_offset is not None:
+        try:
+            subscription = records.decode(status.symbol.encode(), msgspec.json.encode(status.effective))
+        except BadRecord:
+            subscription = None
+        wanted = Wanted(subscription, status.control_offset) if subscription else None
+    venue_refusal = re.fullmatch(r"venue_([0-9]{1,9})", status.reason) if status.state == State.REJECTED else None
+    accepted = (
+        status.state in (State.WAITING, State.LIVE, State.STALE)
+        or (status.state in (State.PENDING, State.OFFLINE) and status.reason in (ACCEPTED_BEFORE, REMOVAL_HELD))
+        or (status.state == State.INVALID and status.last_tick_us > 0)
+    )
+    refused = int(venue_refusal[1]) if venue_refusal else 0
+    return Memory(status.code, wanted, accepted, status.state, refused, status.since_us)
+
+
+def may_miss(desired: Desired, memory: Mapping[str, Memory], progress: Progress) -> dict[str, str]:
+    """Give the symbols whose ticks may be missing since an owner fell silent, with their codes.
+
+    Beside what its statuses call accepted, what it may have had accepted and not said: what was pending on a living
+    connection, or was asked for so late that it has no status.
+    """
+    found = {symbol: one.code for symbol, one in memory.items() if one.accepted and symbol in desired.wanted}
+    if progress.ended:
+        return found
+    for symbol, wanted in desired.wanted.items():
+        known = memory.get(symbol)
+        unsaid = known.state is State.PENDING if known else wanted.written_ms * 1000 <= progress.written_us + UNSEEN_US
+        if wanted.subscription.enabled and unsaid:
+            found.setdefault(symbol, known.code if known else "")
+    return found
+
+
+class Report:
+    """Belongs to the control thread; ``begin`` before anything else."""
+
+    def __init__(self, settings: Settings, instance: str, feed: FeedView, log: Log, library_log: LibraryLog) -> None:
+        self.reporter = Reporter(settings, instance, library_log)
+        self._instance = instance
+        self._feed = feed
+        self._log = log
+        self._seen: tuple[object, ...] = ()  # what the statuses were last compared with
+        self._again_at = 0.0
+        self._state_at = 0.0
+        self._arrived: dict[int, tuple[Mapping[str, Memory], Progress | None]] = {}  # nothing is desired of it yet
+        self._lost: frozenset[int] = frozenset()  # nobody knows whose these partitions are
+        self._set_aside: set[int] = set()  # hashes of what was set aside: a record under no symbol has no status
+
+    # What happens to partitions
+
+    def assigned(self, partition: int) -> tuple[Mapping[str, Memory], Progress | None]:
+        """Learn that a partition is ours; give what the topics remember of it, nothing if it never left us."""
+        self._lost -= {partition}
+        if self.reporter.gaps.knows(partition):
+            return {}, None
+        self.reporter.catch_up(CATCH_UP_S)
+        memory, progress = self.memory(partition), self.reporter.progress(partition)
+        self._arrived[partition] = memory, progress
+        return memory, progress
+
+    def desired(self, desired: Desired) -> None:
+        """Learn what is desired; the first time, gaps are inherited."""
+        if desired.partition in self._arrived:
+            memory, progress = self._arrived.pop(desired.partition)
+            missing = may_miss(desired, memory, progress) if progress else {}
+            self.reporter.gaps.inherit(desired.partition, progress, missing)
+
+    def lost(self, partitions: Sequence[int]) -> None:
+        """Learn that nobody knows whose these partitions are: nothing is said of them meanwhile."""
+        self._lost |= frozenset(partitions)
+
+    def leave(self, partitions: Sequence[int], cause: str, timeout_s: float) -> None:
+        """Say the last words about partitions that go; none about one that is another's already."""
+        safety = self._feed.safety
+        self._hear_events()
+        ours = [partition for partition in partitions if partition not in self._lost]
+        self.reporter.write_gaps()
+        for partition in ours:
+            self._write_state(partition, safety, ended=cause)
+        if ours and (left := self.reporter.flush(timeout_s)):
+            self._log("last_words_lost", "warning", records=left)
+        for partition in partitions:
+            self.reporter.gaps.forget(partition)
+            self._arrived.pop(partition, None)
+        self._lost -= frozenset(partitions)
+
+    # Turn by turn
+
+    def turn(self, folds: Sequence[Fold], *, member: bool) -> None:
+        """Write what has changed; nothing while the group does not count us in."""
+        self.reporter.turn()
+        safety = self._feed.safety  # first: what happened until then is heard below
+        self._hear_events()
+        if not member:
+            return
+        self._write_statuses(folds)
+        now_us = time.time_ns() // 1000
+        for fold in folds:
+            held = self._feed.board.held.get(fold.partition, {}).keys()
+            wanted = {symbol for symbol, one in fold.desired().wanted.items() if one.subscription.enabled}
+            self.reporter.gaps.keep(fold.partition, wanted | held, now_us)
+        self.reporter.write_gaps()
+        if time.monotonic() >= self._state_at and not self.reporter.waiting:
+            self._state_at = time.monotonic() + STATE_S
+            for fold in folds:
+                self._write_state(fold.partition, safety)
+
+    def last_words(self, folds: Sequence[Fold], deadline: float) -> None:
+        """Say that nothing is connected any more, and where whoever comes next begins."""
+        timeout_s = max(LAST_WORDS_S, deadline - time.monotonic())
+        self._hear_events()
+        if folds:
+            self._write_statuses(folds, hurry=True)
+        self.leave([fold.partition for fold in folds], "stop", timeout_s)
+        self.reporter.close()
+
+    def unusable(self, record: Unusable) -> None:
+        """Set a record aside, once: not again while the status topic, or this process, remembers it."""
+        symbol = (record.key or b"").decode(errors="replace")
+        if hash(record) in self._set_aside or self.reporter.book.remembers(symbol, record.partition, record.offset):
+            return
+        if len(self._set_aside) >= SET_ASIDE_MAX:
+            self._set_aside.clear()
+        self._set_aside.add(hash(record))
+        self.reporter.dead_letter(record)
+        fields = {"partition": record.partition, "offset": record.offset, "symbol": symbol[:100]}
+        self._log("control_record_unusable", "warning", reason=record.reason, detail=record.detail, **fields)
+
+    def memory(self, partition: int) -> dict[str, Memory]:
+        """Look up what the statuses say of a partition's symbols."""
+        return {one.symbol: memory_of(one) for one in self.reporter.book.of(partition)}
+
+    def _hear_events(self) -> None:
+        gaps, events = self.reporter.gaps, self._feed.events
+        while events:
+            event = events.popleft()
+            if isinstance(event, Missed):
+                gaps.missed(event)
+            elif event.partition in self._lost and not gaps.knows(event.partition):
+                continue  # another's by now
+            elif isinstance(event, Resumed):
+                gaps.resumed(event)
+            else:
+                gaps.interrupted(event)
+
+    def _write_statuses(self, folds: Sequence[Fold], *, hurry: bool = False) -> None:
+        board, book = self._feed.board, self.reporter.book
+        seen = (board, [(fold.partition, fold.version) for fold in folds], book.version)
+        again = book.held_back and time.monotonic() >= self._again_at
+        if seen == self._seen and not again and not hurry:
+            return
+        self._seen, self._again_at = seen, time.monotonic() + AGAIN_S
+        truths = [truth for fold in folds for truth in truths_of(fold, board)]
+        asked = {fold.partition: fold.symbols | board.held.get(fold.partition, {}).keys() for fold in folds}
+        self.reporter.write(truths, asked, time.time_ns() // 1000, hurry=hurry)
+
+    def _write_state(self, partition: int, safety: Safety, *, ended: str = "") -> None:
+        session, last_frame_us = safety.links.get(partition, (0, 0))
+        if not session and (former := self.reporter.progress(partition)) is not None:
+            session, last_frame_us = former.session, former.last_frame_us
+        now_us = time.time_ns() // 1000
+        gaps = self.reporter.gaps.open_in(partition)
+        progress = Progress(safety.safe_us or now_us, now_us, session, last_frame_us, self._instance, "", gaps)
+        self.reporter.write_state(partition, replace(progress, ended=ended))
