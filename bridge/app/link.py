@@ -121,7 +121,7 @@ class Link:
 
     def work(self, now: float, wall: float) -> None:
         """Do what is due."""
-        self.wants.resume(self.number, now)
+        self.wants.resume(self.number, now, self.session.refusal if self.session else None)
         self.wants.work(now)
         if self._phase is Phase.CLOSING and now >= self._phase_ends:
             self._down(self._farewell_to, now)

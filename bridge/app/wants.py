@@ -44,6 +44,8 @@ class Wants:
         self._routed: Admission | None = None
         self._noted = -1  # the reconciler's changes that were looked at
         self._flowing: dict[str, int] = {}  # symbol accepted on this connection -> when, in microseconds
+        self._refusal: tuple[float, float] | None = None  # the last one that was looked at
+        self._doubted: tuple[int, int] | None = None  # since when the list may be void, and its refusal's answer came
         self._markets: dict[str, str | None] = {}  # code -> its market
         self._stale: frozenset[str] = frozenset()
         self._judge_at = 0.0
@@ -89,20 +91,37 @@ class Wants:
             route = routes.get(code)
             gone[symbol] = code, route.window.last_seq if route else ""
         self._flowing.clear()
-        self._stale = frozenset()
+        self._stale, self._doubted = frozenset(), None
         if gone:
             self._venue.events.append(Interrupted(self.partition, cause, from_us, session, gone))
 
-    def resume(self, session: int, now: float) -> None:
-        """Look whether the venue has accepted a list, and tell whose ticks may come from now on."""
+    def resume(self, session: int, now: float, refusal: tuple[float, float] | None) -> None:
+        """Look whether the venue has accepted a list, and tell whose ticks may come from now on.
+
+        ``refusal`` has the moments at which a refused list was sent and answered last.
+        """
         if self._noted == self.reconciler.told:
             return
         self._note_accepted(now)
+        self._doubt(refusal, session, now)
         accepted, now_us = self.reconciler.subscribed & self._routed_symbols(), self._venue.wall_us()
         fresh = frozenset(accepted - self._flowing.keys())
         self._flowing = {symbol: self._flowing.get(symbol, now_us) for symbol in accepted}
         if fresh:
             self._venue.events.append(Resumed(self.partition, now_us, session, fresh))
+
+    def _doubt(self, refusal: tuple[float, float] | None, session: int, now: float) -> None:
+        """Tell of a gap where a refusal may have ended the list in force, as nobody knows: no tick came after it."""
+        now_us = self._venue.wall_us()
+        if self._doubted is not None and any(route.last_us > self._doubted[1] for route in self.symbols):
+            self._doubted = None  # answers and ticks come in one row: the list outlived the refusal
+        if refusal is not None and refusal != self._refusal:
+            sent_us, answered_us = (now_us - round((now - moment) * 1e6) for moment in refusal)
+            self._doubted = (self._doubted[0] if self._doubted else sent_us), answered_us
+        self._refusal = refusal
+        if self._doubted is not None and self.reconciler.accepted:
+            self.interrupt("disconnect", self._doubted[0], session)
+            self._doubted = None
 
     @property
     def due(self) -> float:

@@ -123,6 +123,7 @@ class Session:
         self._unanswered = 0  # subscribe requests in a row that timed out
         self._last_frame = now
         self._fault: Fault | None = None
+        self.refusal: tuple[float, float] | None = None  # when the last refused list was sent, and its answer came
         self.useful = False  # the venue has granted us something, so this connection is no failed attempt
         reconciler.opened()
 
@@ -275,6 +276,8 @@ class Session:
 
     def _refused(self, sent: _Sent, answer: Answer, now: float, notes: list[Note]) -> None:
         plan = sent.plan
+        if plan is not None:
+            self.refusal = sent.at, now
         remedy = self._reconciler.refuse(plan, answer.ret, now) if plan else self._dialect.remedy(answer.ret)
         if remedy is Remedy.SLOW:
             self._pacing.slow_down(now)

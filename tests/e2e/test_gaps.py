@@ -134,3 +134,25 @@ def test_symbols_that_nobody_wants_any_more_leave_no_open_gap(
     venue.wait_until_subscribed(*SYMBOLS[5:], timeout=40)
     second.wait_until("closed", lambda: all(gap.to_us for gap in gaps(world, "stop")), 20)
     assert second.stop() == 0
+
+
+@pytest.mark.parametrize("refused", ["keep", "clear", "skip"])
+def test_a_refused_code_costs_no_tick_that_no_gap_covers_whatever_a_refusal_does(
+    world: World, make_venue: MakeVenue, make_bridge: MakeBridge, refused: str
+) -> None:
+    venue = make_venue(rate=60, switches={"unknown": {"BAD.US"}, "refused": refused, "skip_answer": "error"})
+    world.subscribe(*SYMBOLS)
+    since = time.time()
+    bridge = make_bridge(world.settings(venue))
+    venue.wait_until_subscribed(*SYMBOLS, timeout=40)
+    await_more(venue, bridge, 60)
+    world.subscribe("BAD.US")
+    bridge.wait_for("request_refused")
+    world.subscribe("1000.HK")
+    venue.wait_until_subscribed(*SYMBOLS, "1000.HK", timeout=20)
+    await_more(venue, bridge, 60)
+    assert len(venue.record.connections) == 1
+    assert bridge.stop() == 0
+    found = verdict(world, venue, since)
+    found.symbols.pop("1000.HK", None)
+    found.check(excess_max_s=EXCESS_S)
