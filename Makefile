@@ -31,6 +31,7 @@ check: .venv/.installed .venv/.tools ## Everything that CI holds: format, lint, 
 bench: .venv/.installed .venv/.tools ## Measure against a real Kafka, the naive script beside it
 	$(BIN)/python -m bench.flood $(ARGS)
 	$(BIN)/python -m bench.reaction
+	$(BIN)/python -m bench.control
 
 fmt: .venv/.installed ## Format, and mend what the linter can
 	$(BIN)/ruff check --fix --exit-zero .

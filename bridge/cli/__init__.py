@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,8 +13,8 @@ from typer.core import TyperGroup
 
 from bridge import __version__
 from bridge.cli import check, config, demo, run, simulate, status, subscriptions, ticks, topics
-from bridge.cli.tables import errors
-from bridge.errors import EXIT_KAFKA, EXIT_SETTINGS, KafkaUnusable, SettingsError
+from bridge.cli.tables import errors, hang_up
+from bridge.errors import EXIT_KAFKA, EXIT_OK, EXIT_SETTINGS, KafkaUnusable, SettingsError
 from bridge.settings import use_config
 
 
@@ -31,6 +33,9 @@ class _Commands(TyperGroup):
         except KafkaUnusable as error:
             console.print(Text.assemble(("error: ", "bold red"), error.what, ("; what to do: ", "bold"), error.remedy))
             raise typer.Exit(EXIT_KAFKA) from None
+        except BrokenPipeError:  # whoever read us has enough
+            hang_up()
+            raise typer.Exit(EXIT_OK) from None
 
 
 app = typer.Typer(
@@ -68,6 +73,29 @@ app.add_typer(ticks.app, name="ticks")
 app.add_typer(topics.app, name="topics")
 app.command()(check.check)
 app.add_typer(config.app, name="config")
+
+
+def _help(doc: str) -> str:
+    """Make a docstring's help: paragraphs fill the screen, examples stand together and look like what is typed."""
+    return "\n\n".join(_paragraphs(inspect.cleandoc(doc))).replace(":\n\n  $", ":\n  $").replace("\n\n  $", "\n  $")
+
+
+def _paragraphs(doc: str) -> Iterator[str]:
+    for paragraph in doc.split("\n\n"):
+        words = " ".join(line.strip() for line in paragraph.splitlines())
+        yield f"  $ {words}" if paragraph.startswith(" ") else words
+
+
+def _tell(of: typer.Typer) -> None:
+    """Give every command its help."""
+    for command in of.registered_commands:
+        command.help = _help(inspect.getdoc(command.callback) or "")
+    for group in of.registered_groups:
+        if group.typer_instance is not None and group.typer_instance is not simulate.app:
+            _tell(group.typer_instance)
+
+
+_tell(app)
 
 
 def main() -> None:

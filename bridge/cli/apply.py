@@ -17,14 +17,15 @@ from rich.text import Text
 
 from bridge.cli.files import Format, parse
 from bridge.cli.plan import Plan, compare, standing
-from bridge.cli.tables import Output, OutputOption, busy, count, emit, plain, quiet, say, table
-from bridge.control.reader import read_to_end
-from bridge.control.writer import BY_KEY, write
+from bridge.cli.sheet import Sheet
+from bridge.cli.stream import read_control
+from bridge.cli.tables import Output, OutputOption, busy, count, emit, plain, quiet, say
+from bridge.control.writer import write
 from bridge.errors import KafkaUnusable, SettingsError
 from bridge.settings import load
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from collections.abc import Sequence
 
     from bridge.model import Subscription
     from bridge.settings import Settings
@@ -108,10 +109,13 @@ def apply(
     if dry_run:
         say("--dry-run: nothing was written")
         raise typer.Exit(EXIT_DIFFERS)
-    if not yes and not _agreed(plan, settings.topics.subscriptions):
-        say("nothing was written")
-        raise typer.Exit(EXIT_DIFFERS)
-    _write(settings, plan)
+    if not yes:
+        if not sys.stdin.isatty():
+            raise SettingsError(
+                "there is no terminal to ask on, so nothing was written; give --yes to agree beforehand"
+            )
+        agree(f"Write {count(plan.records, 'record')} to {settings.topics.subscriptions}?")
+    write_confirmed(settings, plan.writes())
     say(Text(f"{count(plan.records, 'record')} written to {settings.topics.subscriptions}", style="green"))
 
 
@@ -125,8 +129,7 @@ def _read(file: str, form: Format | None) -> dict[str, Subscription]:
 
 
 def _plan(settings: Settings, wanted: dict[str, Subscription], prune: bool) -> Plan:
-    with busy(f"Reading {settings.topics.subscriptions} …"):
-        return compare(standing(read_to_end(settings, quiet)), wanted, prune=prune)
+    return compare(standing(read_control(settings)), wanted, prune=prune)
 
 
 def _show(plan: Plan, settings: Settings, output: Output) -> None:
@@ -139,8 +142,8 @@ def _show(plan: Plan, settings: Settings, output: Output) -> None:
         say(Text.assemble(("warning: ", "bold yellow"), warning))
 
 
-def _table(plan: Plan) -> Table:
-    made = table("", "symbol", "what")
+def _table(plan: Plan) -> Sheet:
+    made = Sheet("", "symbol", "what", gives="what")
     for one in plan.added:
         made.add_row(plain("+", "green"), plain(one.symbol), plain(_said(one)))
     for change in plan.changed:
@@ -168,27 +171,29 @@ def _summary(plan: Plan) -> str:
     return " · ".join([*parts, f"{plan.unchanged:,} unchanged"])
 
 
-def _agreed(plan: Plan, topic: str) -> bool:
-    if not sys.stdin.isatty():
-        raise SettingsError("there is no terminal to ask on, so nothing was written; give --yes to agree beforehand")
+def agree(question: str) -> None:
+    """Ask on the terminal; anything but yes ends the command with nothing written."""
     try:
-        return typer.confirm(f"Write {count(plan.records, 'record')} to {topic}?", err=True)
+        if typer.confirm(question, err=True):
+            return
     except typer.Abort:  # Ctrl-C and the end of input are a no
         say("")
-        return False
+    say("nothing was written")
+    raise typer.Exit(EXIT_DIFFERS)
 
 
-def _write(settings: Settings, plan: Plan) -> None:
-    topic, done = settings.topics.subscriptions, 0
+def write_confirmed(settings: Settings, pairs: Sequence[tuple[bytes, bytes | None]]) -> None:
+    """Write records with an operator's word, in order and in batches.
+
+    Raises:
+        KafkaUnusable: Kafka refuses us or does not answer in time; it says how many are written.
+    """
+    topic = settings.topics.subscriptions
     with busy(f"Writing {topic} …") as status:
-        for partition, pairs in plan.writes().items():
-            for start in range(0, len(pairs), BATCH):
-                part = pairs[start : start + BATCH]
-                target = BY_KEY if partition is None else partition
-                try:
-                    write(settings, quiet, part, partition=target, headers=CONFIRM, timeout_s=BATCH_S)
-                except KafkaUnusable as error:
-                    remedy = f"{error.remedy}; then do this again: it writes only what is missing"
-                    raise KafkaUnusable(f"{error.what}; {done:,} of {plan.records:,} are written", remedy) from None
-                done += len(part)
-                status.update(f"Writing {topic}: {done:,} of {plan.records:,} …")
+        for done in range(0, len(pairs), BATCH):
+            try:
+                write(settings, quiet, pairs[done : done + BATCH], headers=CONFIRM, timeout_s=BATCH_S)
+            except KafkaUnusable as error:
+                remedy = f"{error.remedy}; then do this again: it writes only what is missing"
+                raise KafkaUnusable(f"{error.what}; {done:,} of {len(pairs):,} are written", remedy) from None
+            status.update(f"Writing {topic}: {min(done + BATCH, len(pairs)):,} of {len(pairs):,} …")

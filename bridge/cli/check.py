@@ -6,17 +6,17 @@ operator's own side (settings, token, endpoint) before Kafka's.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import typer
-from rich.table import Table
 from rich.text import Text
 
 from bridge.cli import probes
 from bridge.cli.probes import Finding, Verdict
-from bridge.cli.tables import Output, OutputOption, busy, console, printable, written
+from bridge.cli.tables import Output, OutputOption, busy, console, count, printable, put, say, written
 from bridge.errors import EXIT_KAFKA, EXIT_SETTINGS, KafkaUnusable, SettingsError
 from bridge.settings import load
 
@@ -41,7 +41,7 @@ _OWN: tuple[tuple[str, Probe], ...] = (
 
 
 def check(output: OutputOption = Output.TABLE) -> None:
-    """Look at settings, Kafka, topics, permissions, token and endpoint; a verdict and a hint for each.
+    """Look at settings, versions, Kafka, topics, permissions, clock, token, endpoint; a verdict and a hint for each.
 
     Run it with the bridge's own settings: what its Kafka user may do is part of it. Nothing is changed or written, and
     the venue is not logged in to: a bridge that runs keeps its connection.
@@ -62,7 +62,9 @@ def check(output: OutputOption = Output.TABLE) -> None:
         if output is Output.TABLE:
             _print(finding)
     if output is not Output.TABLE:
-        typer.echo(written(output, [asdict(finding) for finding in findings]))
+        put(written(output, [asdict(finding) for finding in findings]))
+    else:
+        _sum_up(findings)
     if own:
         raise typer.Exit(EXIT_SETTINGS)
     if any(finding.verdict is Verdict.FAIL for finding in findings):
@@ -78,6 +80,7 @@ def _findings() -> Iterator[tuple[Finding, bool]]:
         yield Finding("everything else", Verdict.SKIP, "it needs the settings", "mend them, then check again"), True
         return
     yield Finding("settings", Verdict.OK, f"deployment {settings.name}", ""), True
+    yield from ((finding, True) for finding in probes.versions())
     usable = True
     for name, probe in _KAFKA:
         if not usable:
@@ -104,11 +107,17 @@ def _made(name: str, probe: Probe, settings: Settings) -> Iterator[tuple[Finding
 
 def _print(finding: Finding) -> None:
     """Print one finding, what does not fit on its line below its beginning."""
-    grid = Table.grid(padding=(0, 1))
-    grid.add_column(width=4)
-    grid.add_column(overflow="fold")
     what = Text.assemble((f"{printable(finding.check)}: ", "bold"), printable(finding.said))
-    grid.add_row(Text(finding.verdict, style=_STYLES[finding.verdict]), what)
+    lines = [(Text(finding.verdict.ljust(4), style=_STYLES[finding.verdict]), what)]
     if finding.hint:
-        grid.add_row("", Text(f"-> {printable(finding.hint)}", style="cyan"))
-    console().print(grid)
+        lines.append((Text(), Text(f"-> {printable(finding.hint)}", style="cyan")))
+    screen = console()
+    for verdict, text in lines:
+        for number, line in enumerate(text.wrap(screen, max(20, screen.width - 5), overflow="fold")):
+            screen.print(Text.assemble(Text("    ") if number or not verdict else verdict, " ", line), no_wrap=True)
+
+
+def _sum_up(findings: Iterable[Finding]) -> None:
+    counts = Counter(finding.verdict for finding in findings)
+    parts = [Text(f"{counts[one]} {one}", style=_STYLES[one]) for one in Verdict if counts[one]]
+    say(Text.assemble(f"{count(counts.total(), 'check')}: ", Text(" · ").join(parts)))

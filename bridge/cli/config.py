@@ -15,13 +15,14 @@ import typer
 import yaml
 from dotenv import dotenv_values
 from pydantic import BaseModel, SecretStr
+from rich.text import Text
 
-from bridge.cli.tables import Output, OutputOption, emit, plain, table
+from bridge.cli.sheet import Sheet
+from bridge.cli.tables import Output, OutputOption, emit, plain, printable
 from bridge.settings import PREFIX, Settings, load
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
-    from rich.table import Table
 
 MASK = "********"
 ENV_FILE = ".env"
@@ -30,7 +31,7 @@ ENV_FILE = ".env"
 _SENSITIVE = re.compile(r"sasl|ssl|secret|password|token|key|credential|auth|jaas|pem", re.IGNORECASE)
 _HARMLESS = re.compile(r"\.location$|\.mechanisms?$|^security\.protocol$|^ssl\.endpoint\.identification", re.IGNORECASE)
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
+app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", epilog="Example: [bold]tickbridge config show[/]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,8 +158,8 @@ def _masked_property(key: str, value: Any) -> Any:
     return mask_url(value) if isinstance(value, str) and "://" in value else value
 
 
-def _values(effective: dict[str, Any], sources: Sources) -> Table:
-    made = table("setting", "value", "from", caption=f"{PREFIX}… in the environment", caption_justify="left")
+def _values(effective: dict[str, Any], sources: Sources) -> Sheet:
+    made = Sheet("setting", "value", "from", gives="value", caption=f"{PREFIX}… in the environment")
     for setting in settings():
         holder = effective.get(setting.group, {}) if setting.group else effective
         place = sources.of(setting)
@@ -171,12 +172,14 @@ def _values(effective: dict[str, Any], sources: Sources) -> Table:
     return made
 
 
-def _variables() -> Table:
-    made = table("variable", "default", "meaning")
+def _variables() -> Sheet:
+    made = Sheet("variable", "meaning, and default", gives="meaning, and default")
     for setting in settings():
         required = setting.field.is_required()
-        default = "(required)" if required else _shown(setting.field.get_default(call_default_factory=True))
-        made.add_row(plain(setting.variable), plain(default), plain(setting.field.description))
+        default = "" if required else _shown(setting.field.get_default(call_default_factory=True))
+        meaning = Text(printable(setting.field.description or ""))
+        meaning.append("; required" if required else f" [{printable(default)}]" if default else "")
+        made.add_row(plain(setting.variable), meaning)
     return made
 
 

@@ -14,7 +14,6 @@ from typing import Any
 from bridge.cli.files import FIELDS
 from bridge.control import records
 from bridge.control.desired import Fold
-from bridge.errors import SettingsError
 from bridge.model import Subscription
 
 #: From so many symbols on, the removal of more than half is worth a warning (contract 1.5, fat fingers).
@@ -23,9 +22,8 @@ MASS_FROM = 20
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What the topic holds about one symbol: its partition, the record in force, and why the newest is unusable."""
+    """What the topic holds about one symbol: the record in force, and why the newest is unusable."""
 
-    partition: int
     subscription: Subscription | None
     problem: str | None = None
 
@@ -44,7 +42,7 @@ class Plan:
 
     added: tuple[Subscription, ...]
     changed: tuple[Change, ...]
-    removed: Mapping[str, int]  # symbol to the partition in which it stands
+    removed: tuple[str, ...]
     left_alone: tuple[str, ...]
     unchanged: int
     warnings: tuple[str, ...]
@@ -59,13 +57,10 @@ class Plan:
         """Tell whether topic and file differ, be it in what only the topic has."""
         return bool(self.records or self.left_alone)
 
-    def writes(self) -> Mapping[int | None, Sequence[tuple[bytes, bytes | None]]]:
-        """Give keys and values by the partition they must go to; ``None`` is where the key's hash says."""
+    def writes(self) -> Sequence[tuple[bytes, bytes | None]]:
+        """Give keys and values in the order in which they are to be written: tombstones last."""
         upserts = [*self.added, *(change.subscription for change in self.changed)]
-        found: dict[int | None, list[tuple[bytes, bytes | None]]] = {None: [records.encode(one) for one in upserts]}
-        for symbol, partition in self.removed.items():
-            found.setdefault(partition, []).append((symbol.encode(), None))
-        return found
+        return [*map(records.encode, upserts), *((symbol.encode(), None) for symbol in self.removed)]
 
     def as_json(self) -> dict[str, Any]:
         """Give the plan as what JSON has."""
@@ -86,31 +81,14 @@ class Plan:
 
 
 def standing(folds: Iterable[Fold]) -> dict[str, Standing]:
-    """Give what the control topic holds, by symbol.
-
-    Raises:
-        SettingsError: a symbol has records in more than one partition, so nobody can say which of them counts.
-    """
+    """Give what the control topic holds, by symbol; each counts in one partition only, its hash's."""
     found: dict[str, Standing] = {}
-    lines = []
     for fold in folds:
         wanted, invalid = fold.desired().wanted, fold.invalid
-        for symbol in {*wanted, *invalid}:
-            if symbol in found:
-                both = f"{found[symbol].partition} and {fold.partition}"
-                lines.append(
-                    f"{symbol} has records in the partitions {both}; "
-                    f"run `tickbridge subscriptions remove {symbol}`, then this again"
-                )
-                continue
+        for symbol in fold.symbols:
             bad, held = invalid.get(symbol), wanted.get(symbol)
-            found[symbol] = Standing(
-                fold.partition,
-                held.subscription if held else None,
-                f"{bad.reason}: {bad.detail}" if bad else None,
-            )
-    if lines:
-        raise SettingsError(*sorted(lines))
+            problem = f"{bad.reason}: {bad.detail}" if bad else None
+            found[symbol] = Standing(held.subscription if held else None, problem)
     return found
 
 
@@ -118,13 +96,13 @@ def compare(held: Mapping[str, Standing], wanted: Mapping[str, Subscription], *,
     """Plan what makes ``held`` equal to ``wanted``; without ``prune``, what only ``held`` has is left alone."""
     pairs = [(held[symbol], wanted[symbol]) for symbol in sorted(wanted.keys() & held.keys())]
     changes = [Change(new, differences) for old, new in pairs if (differences := _differences(old, new))]
-    only_held = sorted(held.keys() - wanted.keys())
-    removed = {symbol: held[symbol].partition for symbol in only_held} if prune else {}
+    only_held = tuple(sorted(held.keys() - wanted.keys()))
+    removed = only_held if prune else ()
     return Plan(
         added=tuple(wanted[symbol] for symbol in sorted(wanted.keys() - held.keys())),
         changed=tuple(changes),
         removed=removed,
-        left_alone=() if prune else tuple(only_held),
+        left_alone=() if prune else only_held,
         unchanged=len(pairs) - len(changes),
         warnings=_warnings(held, wanted, removed),
     )
@@ -143,11 +121,12 @@ def _differences(old: Standing, new: Subscription) -> tuple[tuple[str, str, str]
 
 
 def _warnings(
-    held: Mapping[str, Standing], wanted: Mapping[str, Subscription], removed: Mapping[str, int]
+    held: Mapping[str, Standing], wanted: Mapping[str, Subscription], removed: Iterable[str]
 ) -> tuple[str, ...]:
     """Warn of what empties the bridge: symbols that would be gone, by a tombstone or by ``enabled: false``."""
+    gone = frozenset(removed)
     running = {symbol for symbol, old in held.items() if old.subscription and old.subscription.enabled}
-    ending = {symbol for symbol in running if symbol in removed or (symbol in wanted and not wanted[symbol].enabled)}
+    ending = {symbol for symbol in running if symbol in gone or (symbol in wanted and not wanted[symbol].enabled)}
     if len(running) < MASS_FROM or 2 * len(ending) <= len(running):
         return ()
     return (f"this ends {len(ending)} of {len(running)} subscriptions, more than half; is it the right file?",)

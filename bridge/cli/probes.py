@@ -1,27 +1,34 @@
 """What ``tickbridge check`` looks at, one function each: settings in, findings out.
 
-Nothing here changes anything: topics are looked at, brokers are asked what our user may do, no group
-is joined, no record is written. The venue is reached up to the TLS handshake and no further: an upgrade with the token
-would take the connection of a bridge that runs.
+Nothing here changes anything: topics are looked at, brokers are asked what our user may do, no group is joined, no
+record is written. The venue's host is reached up to the TLS handshake, and asked for nothing but what time it has: an
+upgrade with the token would take the connection of a bridge that runs.
 """
 
 from __future__ import annotations
 
+import http.client
+import platform
 import socket
 import ssl
 import stat
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, wait
+from contextlib import closing
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
+import confluent_kafka
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient
 
+from bridge import __version__
 from bridge.cli.tables import count
 from bridge.kafka import opened, silent_logger
 from bridge.publish import acls, topics
@@ -38,6 +45,10 @@ if TYPE_CHECKING:
 
 #: Seconds that one probe may wait for Kafka, and for each step towards the venue.
 KAFKA_S, VENUE_S = 10.0, 5.0
+
+
+#: Seconds between our clock and the venue's that are told of; it says whole seconds only, and takes its time.
+CLOCK_S = 3.0
 
 
 class Verdict(StrEnum):
@@ -57,6 +68,13 @@ class Finding:
     verdict: Verdict
     said: str
     hint: str = ""
+
+
+def versions() -> Iterator[Finding]:
+    """Say what runs here; Kafka's protocol does not tell the brokers' version."""
+    library, ours = confluent_kafka.libversion()[0], confluent_kafka.version()
+    said = f"tickbridge {__version__}, Python {platform.python_version()}, librdkafka {library}"
+    yield Finding("versions", Verdict.OK, f"{said} (confluent-kafka {ours})")
 
 
 def kafka(settings: Settings) -> Iterator[Finding]:
@@ -104,14 +122,25 @@ def access(settings: Settings) -> Iterator[Finding]:
         yield from _granted("group", name, needed, answers[name])
 
 
-def clock(_: Settings) -> Iterator[Finding]:
-    """Say that nobody can be asked."""
-    yield Finding(
-        "clock",
-        Verdict.SKIP,
-        "Kafka's protocol tells no broker's time, so it cannot be compared without writing",
-        "keep NTP running here; a bridge that runs shows tickbridge_clock_skew_seconds",
-    )
+def clock(settings: Settings) -> Iterator[Finding]:
+    """Compare our clock with the venue's, by the date that every web server tells; Kafka's protocol tells none."""
+    host, port, secure = _address(settings)
+    hint = "keep NTP running here; a bridge that runs shows tickbridge_clock_skew_seconds"
+    if _proxied(host, secure):
+        yield Finding("clock", Verdict.SKIP, "the venue is reached by way of a proxy", hint)
+        return
+    context = _context(settings) if secure else None
+    try:
+        told = _date(_connected(host, port, context))
+    except (OSError, http.client.HTTPException) as error:
+        yield Finding("clock", Verdict.SKIP, f"{host}:{port} does not say what time it has ({_why(error)})", hint)
+        return
+    ahead = (datetime.now(UTC) - told).total_seconds()
+    if abs(ahead) > CLOCK_S:
+        said = f"ours is {abs(ahead):,.0f} s {'ahead of' if ahead > 0 else 'behind'} the one of {host}"
+        yield Finding("clock", Verdict.WARN, said, "set this machine's clock, and keep NTP running")
+    else:
+        yield Finding("clock", Verdict.OK, f"within {CLOCK_S:g} s of the one of {host}")
 
 
 def token(settings: Settings) -> Iterator[Finding]:
@@ -141,12 +170,9 @@ def token(settings: Settings) -> Iterator[Finding]:
 
 def endpoint(settings: Settings) -> Iterator[Finding]:
     """Go towards the venue: name, connection, TLS."""
-    upstream = settings.upstream
-    parts = urlsplit(upstream.url or dialects.get(upstream.dialect).default_url(upstream.market))
-    host, secure = parts.hostname or "", parts.scheme == "wss"
-    port = parts.port or (443 if secure else 80)
+    host, port, secure = _address(settings)
     where = f"{host}:{port}"
-    if ("https" if secure else "http") in getproxies() and not proxy_bypass(host):
+    if _proxied(host, secure):
         yield Finding("endpoint", Verdict.SKIP, f"{where} is reached by way of a proxy", "try `tickbridge run`")
         return
     try:
@@ -207,10 +233,48 @@ def _resolve(host: str, port: int) -> int:
     return answer.result()
 
 
-def _shake(connection: socket.socket, host: str, met: str, settings: Settings) -> Finding:
+def _address(settings: Settings) -> tuple[str, int, bool]:
+    """Give the venue's host and port, and whether it speaks TLS."""
+    upstream = settings.upstream
+    parts = urlsplit(upstream.url or dialects.get(upstream.dialect).default_url(upstream.market))
+    secure = parts.scheme == "wss"
+    return parts.hostname or "", parts.port or (443 if secure else 80), secure
+
+
+def _proxied(host: str, secure: bool) -> bool:
+    return ("https" if secure else "http") in getproxies() and not proxy_bypass(host)
+
+
+def _context(settings: Settings) -> ssl.SSLContext:
     ca_file = settings.upstream.ca_file
-    context = ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
-    with context.wrap_socket(connection, server_hostname=host) as secured:
+    return ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
+
+
+def _connected(host: str, port: int, context: ssl.SSLContext | None) -> http.client.HTTPConnection:
+    _resolve(host, port)
+    if context is None:
+        return http.client.HTTPConnection(host, port, timeout=VENUE_S)
+    return http.client.HTTPSConnection(host, port, timeout=VENUE_S, context=context)
+
+
+def _date(server: http.client.HTTPConnection) -> datetime:
+    """Ask a web server for nothing, and take the date of its answer.
+
+    Raises:
+        OSError: it cannot be reached, or does not answer in time.
+        HTTPException: it answers something else.
+    """
+    with closing(server):
+        server.request("GET", "/")
+        date = server.getresponse().getheader("Date")
+    try:
+        return parsedate_to_datetime(date or "").astimezone(UTC)
+    except ValueError:
+        raise http.client.HTTPException("its answer has no date") from None
+
+
+def _shake(connection: socket.socket, host: str, met: str, settings: Settings) -> Finding:
+    with _context(settings).wrap_socket(connection, server_hostname=host) as secured:
         return Finding("endpoint", Verdict.OK, f"{met}, {secured.version()}, certificate trusted; not logged in")
 
 
@@ -221,12 +285,12 @@ def _unsecured(host: str, met: str) -> Finding:
     return Finding("endpoint", Verdict.WARN, f"{said}: the token goes in the clear", "use a wss:// address")
 
 
-def _why(error: OSError) -> str:
+def _why(error: Exception) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate cannot be trusted ({error.verify_message})"
     if isinstance(error, socket.gaierror):
         return f"the name is not found ({error.strerror})"
-    return error.strerror or str(error) or type(error).__name__
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
 def _remedy(error: OSError) -> str:

@@ -11,15 +11,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.text import Text
 
-from bridge.cli.tables import age, count, plain, printable, table
+from bridge.cli.sheet import Sheet
+from bridge.cli.tables import WIDTH, age, count, plain, printable
 from bridge.model import State
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 Row = Mapping[str, Any]
 
@@ -37,12 +35,15 @@ STYLES: Mapping[str, str] = {
 }
 PROBLEMS = frozenset({State.INVALID, State.REJECTED, State.OVER_CAP, State.OFFLINE, State.STALE})
 
-#: Characters of a symbol or a code that are shown however narrow the screen is.
-MAX_SPELLING_WIDTH = 16
+#: The reason of a symbol that stays subscribed although its record is gone: too many went at once (contract 1.5, 11).
+REMOVAL_HELD = "removal_held"
 
-#: Where a state that this version does not know stands: after the problems.
+#: Columns that a screen narrower than so many characters leaves out, so that the reason can be read.
+NARROW = {"code": 100, "last tick": 70}
+
+#: Where a held removal stands (somebody may not have meant it, and has seconds), and a state that nobody here knows.
 _RANK: Mapping[str, float] = {state: rank for rank, state in enumerate(STYLES)}
-_UNKNOWN_RANK = len(PROBLEMS) - 0.5
+_HELD_RANK, _UNKNOWN_RANK = -1.0, len(PROBLEMS) - 0.5
 
 
 class Sort(StrEnum):
@@ -96,7 +97,7 @@ class View:
         """Tell whether a row is one of those asked for."""
         if self.symbols and row["symbol"] not in self.symbols:
             return False
-        if (self.states and row["state"] not in self.states) or (self.problems and row["state"] not in PROBLEMS):
+        if (self.states and row["state"] not in self.states) or (self.problems and rank(row) >= _UNKNOWN_RANK):
             return False
         words = " ".join(text(row, name) for name in ("symbol", "code", "reason", "detail"))
         return self.text.casefold() in words.casefold()
@@ -109,7 +110,7 @@ class View:
         symbol = row["symbol"]
         match self.sort:
             case Sort.PROBLEM:
-                return rank(row["state"]), symbol
+                return rank(row), symbol
             case Sort.SINCE:
                 return -moment(row, "since_us"), symbol
             case Sort.LAST_TICK:
@@ -118,9 +119,15 @@ class View:
                 return text(row, self.sort.value), symbol
 
 
-def rank(state: str | None) -> float:
-    """Say how far back a state stands; one that nobody has told stands before those that need no hand."""
-    return _RANK.get(state or "", _UNKNOWN_RANK)
+def rank(row: Row) -> float:
+    """Say how far back a row stands; one without a known state stands before those that need no hand."""
+    state = _RANK.get(row["state"] or "", _UNKNOWN_RANK)
+    return min(state, _HELD_RANK) if held(row) else state
+
+
+def held(row: Row) -> bool:
+    """Tell whether the symbol is to be removed, and the bridge waits with that."""
+    return text(row, "reason") == REMOVAL_HELD
 
 
 def text(row: Row, name: str) -> str:
@@ -136,40 +143,34 @@ def moment(row: Row, name: str) -> int:
 
 
 def summary(rows: Iterable[Row]) -> Text:
-    """Count the rows by state, the ones that need a hand first."""
+    """Count the rows by state, the ones that need a hand first, and the removals that are held."""
+    rows = list(rows)
     counts = Counter(row["state"] for row in rows)
     parts = [
         Text(f"{number:,} {printable(state)}", style=STYLES.get(state, ""))
-        for state, number in sorted(counts.items(), key=lambda item: (rank(item[0]), item[0]))
+        for state, number in sorted(counts.items(), key=lambda item: (rank({"state": item[0]}), item[0]))
     ]
+    if waiting := sum(map(held, rows)):
+        parts.insert(0, Text(f"{count(waiting, 'removal')} held", style="bold yellow"))
     return Text.assemble(count(counts.total(), "symbol"), ": " if parts else "", Text(" · ").join(parts))
 
 
-def draw(rows: Sequence[Row], now_us: int, *, one_line: bool = False) -> Table:
-    """Draw rows as a table; with ``one_line``, what is too long for the screen is cut instead of folded."""
-    right = ("since", "last tick")
-    made = table("symbol", "code", "state", "reason", *right, right=right, expand=one_line)
-    for column in made.columns:
-        column.no_wrap = one_line or column.header in ("state", "since", "last tick")
-        column.overflow = "ellipsis" if one_line else "fold"
-    # The reason gives way on a narrow screen, not what it is about.
-    for column, width in zip(made.columns, (_width(rows, "symbol"), _width(rows, "code"), 8, None, 6, 9), strict=True):
-        column.min_width = width
-        column.ratio = 1 if one_line and width is None else None
+def draw(rows: Sequence[Row], now_us: int, *, one_line: bool = False, width: int = WIDTH) -> Sheet:
+    """Draw rows as a table for so many characters; with ``one_line``, what is too long is cut instead of folded."""
+    names = ("symbol", "code", "state", "reason", "since", "last tick")
+    headings = [name for name in names if NARROW.get(name, 0) <= width]
+    made = Sheet(*headings, right=("since", "last tick"), gives="reason", one_line=one_line)
     for row in rows:
-        made.add_row(
-            plain(row["symbol"]),
-            plain(row.get("code")),
-            state_cell(row["state"]),
-            plain(reason(row)),
-            since(row, now_us),
-            last_tick(row, now_us),
-        )
+        cells = {
+            "symbol": plain(row["symbol"]),
+            "code": plain(row.get("code")),
+            "state": state_cell(row["state"]),
+            "reason": plain(reason(row), "yellow" if held(row) else ""),
+            "since": plain(since(row, now_us)),
+            "last tick": plain(last_tick(row, now_us)),
+        }
+        made.add_row(*(cells[name] for name in headings))
     return made
-
-
-def _width(rows: Sequence[Row], name: str) -> int:
-    return min(MAX_SPELLING_WIDTH, max((len(text(row, name)) for row in rows), default=0))
 
 
 def state_cell(state: str | None) -> Text:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Self
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 
-from bridge.cli.tables import quiet
+from bridge.cli.tables import busy, quiet
 from bridge.control.kafka import OUT_OF_REACH, Watch
+from bridge.control.reader import read_to_end
 from bridge.errors import KafkaUnusable
 from bridge.kafka import follower, library_logger, opened
 from bridge.publish.admin import Admin
@@ -22,10 +23,35 @@ if TYPE_CHECKING:
 
     from confluent_kafka import Message
 
+    from bridge.control.desired import Fold
     from bridge.settings import Settings
 
 #: Records taken at once, and seconds to wait for some before the clock is looked at.
 BATCH, WAIT_S = 1000, 0.1
+
+#: Seconds in which some broker must say whether a topic is there.
+LOOK_S = 10.0
+
+
+def read_control(settings: Settings) -> tuple[Fold, ...]:
+    """Read the control topic to its end; give its partitions.
+
+    Raises:
+        KafkaUnusable: Kafka refuses us, is out of reach, or the topic does not exist.
+        SettingsError: librdkafka does not take the properties.
+    """
+    with busy(f"Reading {settings.topics.subscriptions} …"):
+        look_for_control(settings)
+        return read_to_end(settings, quiet)
+
+
+def look_for_control(settings: Settings) -> None:
+    """See that the control topic is there.
+
+    Raises:
+        KafkaUnusable: as `read_control`.
+    """
+    _partitions(settings, settings.topics.subscriptions, "TICKBRIDGE_TOPICS__SUBSCRIPTIONS", LOOK_S)
 
 
 class Stream:
@@ -39,7 +65,7 @@ class Stream:
     """
 
     def __init__(
-        self, settings: Settings, topic: str, setting: str, *, from_beginning: bool, timeout_s: float = 10.0
+        self, settings: Settings, topic: str, setting: str, *, from_beginning: bool, timeout_s: float = LOOK_S
     ) -> None:
         self.topic = topic
         self.trouble = ""

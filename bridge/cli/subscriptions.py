@@ -1,44 +1,38 @@
 """``tickbridge subscriptions``: what is asked for, written to the control topic and read from it.
 
-``diff`` and ``apply`` live in a file of their own.
+``list``, ``diff`` and ``apply`` live in files of their own.
 """
 
 from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Annotated, Any
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Annotated
 
 import typer
-from rich.table import Table
-from rich.text import Text
 
-from bridge.cli import apply, status, statuses
+from bridge.cli import apply, listing, statuses
 from bridge.cli.complete import symbols as complete_symbols
-from bridge.cli.tables import Output, OutputOption, busy, count, emit, plain, printable, quiet, say, table
+from bridge.cli.stream import look_for_control, read_control
+from bridge.cli.tables import busy, count, put, quiet
 from bridge.control import records
-from bridge.control.desired import Fold
-from bridge.control.reader import read_to_end
 from bridge.control.writer import write
-from bridge.errors import BadRecord, KafkaUnusable, SettingsError
-from bridge.model import State, Subscription
-from bridge.publish import topics
-from bridge.settings import Settings, load
+from bridge.errors import BadRecord, SettingsError
+from bridge.model import Subscription
+from bridge.settings import load
 
-#: Seconds that it may take to see whether the control topic is there.
-LOOK_S = 10.0
-
-Row = dict[str, Any]
-
-app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    epilog="Example: [bold]tickbridge subscriptions add AAPL.US 700.HK[/]",
+)
 
 Symbols = Annotated[
     list[str],
     typer.Argument(metavar="SYMBOL", help="As the venue spells it (700.HK), or EXCHANGE:TICKER (HKEX:00700)."),
 ]
-
-
 Standing = Annotated[
     list[str],
     typer.Argument(metavar="SYMBOL", help="As `subscriptions list` shows it.", autocompletion=complete_symbols),
@@ -62,6 +56,7 @@ def add(
         typer.Option(
             min=records.MIN_PRIORITY,
             max=records.MAX_PRIORITY,
+            metavar="N",
             help="Who comes first when the plan has no room for all.",
         ),
     ] = 0,
@@ -93,72 +88,55 @@ def add(
     settings = load()
     name = settings.topics.subscriptions
     with busy(f"Writing {name} …"):
-        if topics.missing(settings.kafka.as_librdkafka(), [name], LOOK_S):
-            raise KafkaUnusable(f"the topic {name} does not exist", "run `tickbridge topics ensure`")
+        look_for_control(settings)
         write(settings, quiet, pairs)
-    for symbol in symbols:
-        typer.echo(f"added {symbol}")
+    put("\n".join(f"added {symbol}" for symbol in symbols))
 
 
 @app.command()
-def remove(symbols: Standing) -> None:
+def remove(
+    symbols: Standing,
+    *,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask; the bridge holds none of them back.")] = False,
+) -> None:
     """End subscriptions, by a tombstone for each; symbols without a record are refused, and then nothing is written.
+
+    On a terminal you are asked before more than one is removed. What you agree to, there or by --yes, the bridge does
+    at once. Anything else that would end most subscriptions it holds for a while (reason removal_held); removing such
+    a symbol again with --yes ends the wait.
+
+    Exit codes: 0 removed; 5 nothing was written, as the answer was no; 2 the symbols or the settings cannot be used; 3
+    Kafka cannot.
 
     Examples:
 
         tickbridge subscriptions remove AAPL.US 700.HK
+
+        tickbridge subscriptions remove $(cat symbols.txt) --yes
     """
     settings = load()
     name = settings.topics.subscriptions
-    with busy(f"Reading {name} …"):
-        folds = read_to_end(settings, quiet)
-    standing = {symbol for fold in folds for symbol in _standing(fold)}
-    _refuse_absent(_each_once(symbols), standing, name)
-    with busy(f"Writing {name} …"):
-        for fold in folds:
-            # Into the partition in which the record stands, whoever put it there.
-            ended = [symbol for symbol in symbols if symbol in _standing(fold)]
-            write(settings, quiet, [(symbol.encode(), None) for symbol in ended], partition=fold.partition)
-    for symbol in symbols:
-        typer.echo(f"removed {symbol}")
-
-
-@app.command("list")
-def show(output: OutputOption = Output.TABLE) -> None:
-    """Show what the control topic asks for, joined with what the bridge says about it, problems first.
-
-    A symbol whose state is "?" has no status: no bridge has seen it yet. More about states: [bold]tickbridge status[/].
-
-    Examples:
-
-        tickbridge subscriptions list
-
-        tickbridge subscriptions list -o json | jq -r '.[].symbol'
-    """
-    settings = load()
-    name = settings.topics.subscriptions
-    with busy(f"Reading {name} …"):
-        folds = read_to_end(settings, quiet)
-    told = _told(settings)
-    rows = sorted((row | _state(row, told) for fold in folds for row in _rows(fold)), key=_order)
-    if rows or output is not Output.TABLE:
-        emit(output, rows, lambda: _table(rows))
+    standing = {symbol for fold in read_control(settings) for symbol in fold.symbols}
+    if not standing.issuperset(_each_once(symbols)):
+        standing |= {symbol for symbol, row in listing.told(settings).items() if statuses.held(row)}
+    _refuse_absent(symbols, standing, name)
+    confirmed = yes
+    if len(symbols) > 1 and not yes and sys.stdin.isatty():
+        few = ", ".join(symbols[:5]) + (", …" if len(symbols) > 5 else "")
+        apply.agree(f"Remove {len(symbols):,} of {count(len(standing), 'symbol')} ({few}) from {name}?")
+        confirmed = True
+    tombstones = [(symbol.encode(), None) for symbol in symbols]
+    if confirmed:
+        apply.write_confirmed(settings, tombstones)
     else:
-        say(f"{name} asks for nothing; begin with `tickbridge subscriptions add SYMBOL`")
+        with busy(f"Writing {name} …"):
+            write(settings, quiet, tombstones)
+    put("\n".join(f"removed {symbol}" for symbol in symbols))
 
 
+app.command("list")(listing.show)
 app.command()(apply.diff)
 app.command()(apply.apply)
-
-
-def _told(settings: Settings) -> Mapping[str, statuses.Row]:
-    """Read what the bridge says; without it the list is still worth showing."""
-    try:
-        with busy(f"Reading {settings.topics.status} …"):
-            return status.read(settings).rows
-    except KafkaUnusable as error:
-        say(Text(f"states are unknown: {error.what}; {error.remedy}", style="yellow"))
-        return {}
 
 
 def _encoded(subscription: Subscription) -> tuple[bytes, bytes]:
@@ -192,75 +170,3 @@ def _refuse_absent(symbols: Iterable[str], standing: set[str], topic: str) -> No
             lines.append(f"SYMBOL {symbol!a} has no record in {topic}; {hint}")
     if lines:
         raise SettingsError(*lines)
-
-
-def _standing(fold: Fold) -> set[str]:
-    return {*fold.desired().wanted, *fold.invalid}
-
-
-def _rows(fold: Fold) -> Iterable[Row]:
-    wanted, invalid = fold.desired().wanted, fold.invalid
-    for symbol in _standing(fold):
-        held, bad = wanted.get(symbol), invalid.get(symbol)
-        subscription = held.subscription if held else None
-        yield {
-            "symbol": symbol,
-            "code": subscription and subscription.code,
-            "priority": subscription and subscription.priority,
-            "stale_after_s": subscription and subscription.stale_after_s,
-            "enabled": subscription and subscription.enabled,
-            "owner": subscription and subscription.owner,
-            "note": subscription and subscription.note,
-            "partition": fold.partition,
-            "offset": bad.offset if bad else held and held.offset,
-            "problem": bad and {"reason": bad.reason, "detail": bad.detail, "older_record_in_force": held is not None},
-            "warnings": list(subscription.warnings) if subscription else [],
-        }
-
-
-def _state(row: Row, told: Mapping[str, statuses.Row]) -> Row:
-    """Give the columns that the bridge fills; of an unusable record the topic itself knows best."""
-    said = told.get(row["symbol"], {})
-    problem = row["problem"]
-    return {
-        "state": State.INVALID.value if problem else said.get("state"),
-        "reason": problem["reason"] if problem else said.get("reason"),
-        "detail": problem["detail"] if problem else said.get("detail"),
-        "since_us": said.get("since_us"),
-        "last_tick_us": said.get("last_tick_us"),
-        "code": row["code"] or said.get("code"),
-    }
-
-
-def _order(row: Row) -> tuple[float, str, int]:
-    return statuses.rank(row["state"]), row["symbol"], row["partition"]
-
-
-def _table(rows: list[Row]) -> Table:
-    bad = sum(row["problem"] is not None for row in rows)
-    unseen = sum(row["state"] is None for row in rows)
-    notes = [count(len(rows), "symbol")]
-    notes += [f"{bad:,} with an unusable record"] if bad else []
-    notes += [f"{unseen:,} without a status: is a bridge running?"] if unseen else []
-    right = ("priority", "since", "last tick")
-    columns = ("symbol", "code", "priority", "state", "reason", "since", "last tick", "owner")
-    made = table(*columns, right=right, caption=", ".join(notes), caption_justify="left")
-    now_us = status.now_us()
-    for row in rows:
-        made.add_row(
-            *(plain(row[name]) for name in ("symbol", "code", "priority")),
-            statuses.state_cell(row["state"]),
-            _reason(row),
-            statuses.since(row, now_us),
-            statuses.last_tick(row, now_us),
-            plain(row["owner"]),
-        )
-    return made
-
-
-def _reason(row: Row) -> Text:
-    reason = printable(statuses.reason(row))
-    if problem := row["problem"]:
-        then = "an older record is in force" if problem["older_record_in_force"] else "not subscribed"
-        return Text(f"{reason} ({then})", style="red")
-    return Text(reason, style="yellow" if row["warnings"] else "")

@@ -1,25 +1,25 @@
 """What the commands share when they show something: the formats, and what may reach a terminal.
 
 A result goes to standard output and nothing else does: what a command says about its own work goes to standard error,
-so that ``-o json`` can be piped. A table in a file or a pipe has a fixed width and no colours.
+so that ``-o json`` can be piped. A table in a file or a pipe has a fixed width and no colours. A reader that has enough
+(``| head``) ends nothing and spoils no exit code: the rest of the result goes nowhere.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 import yaml
-from rich import box
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from rich.console import RenderableType
 
@@ -46,7 +46,20 @@ def emit(output: Output, result: Any, table: Callable[[], RenderableType]) -> No
     if output is Output.TABLE:
         console().print(table())
     else:
-        typer.echo(written(output, result))
+        put(written(output, result))
+
+
+def put(text: str) -> None:
+    """Print lines of a result as they are."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        hang_up()
+
+
+def hang_up() -> None:
+    """Send what else is printed nowhere: whoever read us has enough, and the last flush must not complain about it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def written(output: Output, result: Any) -> str:
@@ -57,9 +70,15 @@ def written(output: Output, result: Any) -> str:
     return str(yaml.safe_dump(json.loads(text), sort_keys=False, allow_unicode=True, width=WIDTH)).rstrip("\n")
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Go on without a reader."""
+        hang_up()
+
+
 def console() -> Console:
     """Give the console of results."""
-    return Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
+    return _Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
 
 
 def say(*lines: str | Text) -> None:
@@ -76,14 +95,6 @@ def errors() -> Console:
 def busy(what: str) -> Any:
     """Show that something goes on for as long as the context lasts; nothing where nobody watches."""
     return Console(stderr=True).status(what)
-
-
-def table(*headings: str, right: Iterable[str] = (), **options: Any) -> Table:
-    """Make an empty table in the house's style; columns in ``right`` are aligned so."""
-    made = Table(box=box.SIMPLE_HEAD, **options)
-    for heading in headings:
-        made.add_column(heading, overflow="fold", justify="right" if heading in right else "left")
-    return made
 
 
 def plain(value: object, style: str = "") -> Text:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 from datetime import UTC, datetime
@@ -35,7 +34,9 @@ _ARROWS = {1: ("▲", "green"), 0: (" ", ""), -1: ("▼", "red")}
 
 Tick = dict[str, Any]
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
+app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode="rich", epilog="Example: [bold]tickbridge ticks tail AAPL.US[/]"
+)
 
 
 class Lines(StrEnum):
@@ -53,7 +54,7 @@ def _ticks() -> None:
 @app.command()
 def tail(
     symbols: Annotated[
-        list[str] | None, typer.Argument(metavar="[SYMBOL]…", help="Only these.", autocompletion=complete_symbols)
+        list[str] | None, typer.Argument(metavar="SYMBOL", help="Only these.", autocompletion=complete_symbols)
     ] = None,
     *,
     from_beginning: Annotated[
@@ -84,9 +85,6 @@ def tail(
         _follow(settings, frozenset(symbols or ()), show, from_beginning, number)
     except KeyboardInterrupt:
         return
-    except BrokenPipeError:
-        # Whoever read us has enough; the interpreter's last flush must not complain about it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _follow(

@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING
 import typer
 from rich.text import Text
 
-from bridge.cli.tables import Output, OutputOption, busy, emit, plain, table
+from bridge.cli.sheet import Sheet
+from bridge.cli.stream import LOOK_S
+from bridge.cli.tables import Output, OutputOption, busy, emit, plain
 from bridge.publish import topics
 from bridge.publish.topics import Outcome
 from bridge.settings import load
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from bridge.publish.topics import TopicReport
 
 _STYLES = {Outcome.CREATED: "green", Outcome.EXISTS: "", Outcome.DIFFERS: "bold yellow"}
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
+app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", epilog="Example: [bold]tickbridge topics ensure[/]")
 
 
 @app.callback()
@@ -43,12 +43,14 @@ def ensure(output: OutputOption = Output.TABLE) -> None:
     """
     settings = load()
     with busy(f"Looking at the topics on {settings.kafka.bootstrap_servers} …"):
-        reports = topics.ensure(settings.kafka.as_librdkafka(), topics.plan(settings.topics))
+        properties, specs = settings.kafka.as_librdkafka(), topics.plan(settings.topics)
+        topics.missing(properties, [specs[0].name], LOOK_S)  # who is out of reach is told of soon
+        reports = topics.ensure(properties, specs)
     emit(output, [asdict(report) for report in reports], lambda: _table(reports))
 
 
-def _table(reports: list[TopicReport]) -> Table:
-    made = table("topic", "result", "details")
+def _table(reports: list[TopicReport]) -> Sheet:
+    made = Sheet("topic", "result", "details", gives="details")
     for report in reports:
         result = plain(report.outcome, _STYLES[report.outcome])
         made.add_row(plain(report.name), result, Text("\n").join(map(plain, report.details)))

@@ -153,8 +153,20 @@ def at_a_terminal(operator: Operator, words: Sequence[str], answer: bytes) -> in
     ("answer", "code", "records"),
     [(b"y\n", EXIT_OK, 3), (b"n\n", EXIT_DIFFERS, 0), (b"\n", EXIT_DIFFERS, 0), (b"\x04", EXIT_DIFFERS, 0)],
 )
-def test_on_a_terminal_it_asks_and_only_yes_writes(
+def test_on_a_terminal_apply_asks_and_only_yes_writes(
     operator: Operator, file: Path, answer: bytes, code: int, records: int
 ) -> None:
     assert at_a_terminal(operator, ["apply", "-f", str(file)], answer) == code
     assert len(operator.written()) == records
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "removed"), [(b"y\n", EXIT_OK, 2), (b"n\n", EXIT_DIFFERS, 0), (b"\x04", EXIT_DIFFERS, 0)]
+)
+def test_on_a_terminal_removing_several_asks_and_yes_is_the_operators_word(
+    operator: Operator, answer: bytes, code: int, removed: int
+) -> None:
+    operator.does("add", "A", "B", "C")
+    assert at_a_terminal(operator, ["remove", "A", "B"], answer) == code
+    tombstones = [record for record in operator.kafka.read_all(operator.topic) if record.value is None]
+    assert [record.headers for record in tombstones] == [CONFIRMED] * removed

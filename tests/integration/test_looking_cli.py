@@ -112,8 +112,8 @@ def test_status_shows_the_newest_of_each_symbol_problems_first(place: Place) -> 
     assert shown.exit_code == EXIT_OK, shown.output
     lines = shown.stdout.splitlines()
     assert lines[0] == "10 symbols: 1 rejected · 9 live"
-    assert "BAD" in lines[4]
-    assert "venue_600: the venue refuses this code" in lines[4]
+    assert "BAD" in lines[3]
+    assert "venue_600: the venue refuses this code" in lines[3]
     assert "1 record could not be read" in shown.stderr
     rows = json.loads(place.types("status", "-o", "json", "--problems").stdout)
     assert [row["symbol"] for row in rows] == ["BAD"]
@@ -175,12 +175,28 @@ def test_the_list_is_joined_with_what_the_bridge_says(place: Place) -> None:
     assert "1 without a status: is a bridge running?" in table
 
 
+def test_a_symbol_whose_removal_is_held_is_listed_and_can_be_confirmed(place: Place) -> None:
+    place.make(SUBSCRIPTIONS=1, STATUS=1)
+    place.kafka.produce(place.topics["SUBSCRIPTIONS"], [("A", "{}"), ("OFF", '{"enabled":false}')])
+    place.says("A", State.LIVE)
+    for symbol in ("GONE", "OFF"):
+        place.says(symbol, State.LIVE, reason="removal_held", detail="held for 30 s")
+    rows = json.loads(place.types("subscriptions", "list", "-o", "json").stdout)
+    found = [(row["symbol"], row["reason"], row["enabled"]) for row in rows]
+    assert found == [("GONE", "removal_held", True), ("OFF", "removal_held", False), ("A", None, True)]
+    assert "2 to be removed, and held" in place.types("subscriptions", "list").stdout
+    assert "2 removals held" in place.types("status").stdout
+    assert place.types("subscriptions", "remove", "GONE", "--yes").exit_code == EXIT_OK
+    *_, last = place.kafka.read_all(place.topics["SUBSCRIPTIONS"])
+    assert (last.key, last.value, last.headers) == (b"GONE", None, (("tickbridge-confirm", b"true"),))
+
+
 def test_without_the_status_topic_the_list_is_shown_and_says_why_states_are_unknown(place: Place) -> None:
     place.make(SUBSCRIPTIONS=1)
     place.kafka.produce(place.topics["SUBSCRIPTIONS"], [("A", "{}")])
     result = place.types("subscriptions", "list")
     assert result.exit_code == EXIT_OK
-    assert " A " in result.stdout
+    assert "\nA  " in result.stdout
     assert f"the topic {place.topics['STATUS']} does not exist" in result.stderr
 
 
@@ -213,20 +229,6 @@ def test_tail_takes_chosen_symbols_from_the_beginning_up_to_a_count_as_json(plac
     ticks = [json.loads(line) for line in result.stdout.splitlines()]
     assert [(tick["symbol"], tick["price"]) for tick in ticks] == [("B", "1"), ("B", "2")]
     assert all(accepts("tick", tick) for tick in ticks)
-
-
-@pytest.mark.parametrize("output", ["table", "json"])
-def test_tail_ends_well_when_its_reader_has_enough(place: Place, output: str) -> None:
-    place.make(TICKS=1)
-    place.ticks("A", *(str(number) for number in range(1, 5000)))
-    command = f"set -o pipefail; {sys.executable} -m bridge ticks tail --from-beginning -o {output} | head -n 1"
-    done = subprocess.run(
-        ["bash", "-c", command], env={**os.environ, **place.environment}, capture_output=True, text=True,
-        timeout=WAIT_S, check=False,
-    )  # fmt: skip
-    assert done.returncode == EXIT_OK, done.stderr
-    assert "Traceback" not in done.stderr
-    assert "Broken" not in done.stderr
 
 
 @pytest.mark.parametrize("words", [["status"], ["ticks", "tail"], ["status", "--watch"]])
@@ -267,7 +269,8 @@ def test_check_finds_missing_topics_then_what_is_made_then_what_differs(place: P
     code, found = checked(place, **good)
     assert code == EXIT_OK
     assert {one["verdict"] for name, one in found.items() if name != "clock"} == {"ok"}
-    assert found["clock"]["verdict"] == "skip"
+    assert found["clock"]["verdict"] == "skip"  # a broker tells no time
+    assert "librdkafka" in found["versions"]["said"]
     assert "READ and WRITE" in found[f"access to topic {place.topics['STATUS']}"]["said"]
     code, found = checked(place, **good, TICKBRIDGE_TOPICS__TICKS_RETENTION_H="1")
     differs = found[f"topic {place.topics['TICKS']}"]

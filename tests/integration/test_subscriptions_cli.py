@@ -111,13 +111,26 @@ def test_removing_what_is_not_there_writes_nothing_and_helps(operator: Operator)
     assert set(operator.sees()) == {"AAPL.US", "700.HK"}
 
 
-def test_a_record_in_a_partition_of_its_own_choice_is_removed_there(kafka: Cluster) -> None:
+def test_records_in_a_partition_where_they_do_not_count_are_told_of_and_not_listed(kafka: Cluster) -> None:
     operator = Operator(kafka, kafka.create_topic(unique("control"), 3, {"cleanup.policy": "compact"}))
     for partition in range(3):
         kafka.produce(operator.topic, [("A", "{}")], partition=partition)
-    assert len(json.loads(operator.does("list", "-o", "json"))) == 3
+    result = operator.types("subscriptions", "list", "-o", "json")
+    assert [row["symbol"] for row in json.loads(result.stdout)] == ["A"]
+    assert result.stderr.count("has records that belong to another and do not count") == 2
     operator.does("remove", "A")
     assert operator.sees() == {}
+
+
+def test_what_is_removed_with_yes_bears_the_operators_word_and_what_is_not_confirmed_does_not(
+    operator: Operator,
+) -> None:
+    operator.does("add", "A", "B", "C", "D")
+    operator.does("remove", "A", "B")
+    operator.does("remove", "C", "D", "--yes")
+    headers = {record.key: record.headers for record in operator.kafka.read_all(operator.topic) if record.value is None}
+    confirmed = (("tickbridge-confirm", b"true"),)
+    assert headers == {b"A": (), b"B": (), b"C": confirmed, b"D": confirmed}
 
 
 def test_keys_are_spread_as_java_clients_spread_them(kafka: Cluster) -> None:
@@ -197,9 +210,12 @@ def test_topics_are_made_and_reported_as_a_table_and_as_json(kafka: Cluster) -> 
     assert all(report["name"] in again.stdout for report in reports)
 
 
-def test_a_kafka_out_of_reach_is_exit_3_with_a_remedy(offline: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bridge.cli.subscriptions.LOOK_S", 1.0)
-    result = offline.types("subscriptions", "add", "A")
+@pytest.mark.parametrize("words", [["add", "A"], ["remove", "A"], ["list"]])
+def test_a_kafka_out_of_reach_is_exit_3_with_a_remedy_and_soon(
+    offline: Operator, monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    monkeypatch.setattr("bridge.cli.stream.LOOK_S", 1.0)
+    result = offline.types("subscriptions", *words)
     assert result.exit_code == EXIT_KAFKA
     assert "KAFKA__BOOTSTRAP_SERVERS" in result.stderr
 

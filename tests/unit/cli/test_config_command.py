@@ -100,4 +100,5 @@ def test_the_schema_is_json_schema_and_the_table_has_every_variable() -> None:
     table = types("config", "schema")
     for setting in settings():
         row(setting.variable, table)
-    assert row("TICKBRIDGE_KAFKA__BOOTSTRAP_SERVERS", table)[1] == "(required)"
+    assert row("TICKBRIDGE_KAFKA__BOOTSTRAP_SERVERS", table)[-1] == "required"
+    assert row("TICKBRIDGE_UPSTREAM__MARKET", table)[-1] == "[stock]"

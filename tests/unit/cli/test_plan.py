@@ -4,7 +4,6 @@ import pytest
 
 from bridge.cli.plan import Plan, compare, standing
 from bridge.control.desired import Fold
-from bridge.errors import SettingsError
 from bridge.model import Subscription
 
 Record = tuple[str, str | None]
@@ -54,19 +53,11 @@ def test_what_only_the_topic_has_is_left_alone_and_is_a_difference() -> None:
     assert (made.left_alone, made.records, made.differs) == (("A", "B"), 0, True)
 
 
-def test_with_prune_it_is_removed_from_the_partition_where_it_stands() -> None:
+def test_with_prune_it_is_removed_after_everything_else_whatever_its_partition() -> None:
     held = standing([fold(("A", "{}")), fold(("B", "{"), partition=2)])
     made = compare(held, {"C": Subscription("C", priority=1)}, prune=True)
-    assert made.removed == {"A": 0, "B": 2}
-    assert made.left_alone == ()
-    assert made.writes() == {None: [(b"C", b'{"priority":1}')], 0: [(b"A", None)], 2: [(b"B", None)]}
-
-
-def test_a_symbol_in_two_partitions_is_refused_with_the_way_out() -> None:
-    with pytest.raises(
-        SettingsError, match="A has records in the partitions 0 and 1; run `tickbridge subscriptions rem"
-    ):
-        standing([fold(("A", "{}")), fold(("A", "{}"), partition=1)])
+    assert (made.removed, made.left_alone) == (("A", "B"), ())
+    assert made.writes() == [(b"C", b'{"priority":1}'), (b"A", None), (b"B", None)]
 
 
 def many(number: int) -> list[Record]:

@@ -3,8 +3,10 @@
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
+from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
@@ -86,9 +88,10 @@ def test_no_token_at_all_fails() -> None:
 
 
 class Venue:
-    """Accepts connections, with TLS if it has a context, and keeps whatever a client says after that."""
+    """Accepts a connection, with TLS if it has a context, keeps what a client says after that, and answers it."""
 
-    def __init__(self, context: ssl.SSLContext | None = None) -> None:
+    def __init__(self, context: ssl.SSLContext | None = None, answer: bytes = b"") -> None:
+        self._answer = answer
         self.heard = b""
         self.over = threading.Event()
         self._context = context
@@ -106,6 +109,7 @@ class Venue:
             with peer:
                 while data := peer.recv(4096):
                     self.heard += data
+                    peer.sendall(self._answer)
         except OSError:
             pass
         finally:
@@ -119,8 +123,8 @@ class Venue:
 
 
 @contextmanager
-def venue(context: ssl.SSLContext | None = None) -> Iterator[Venue]:
-    with closing(Venue(context)) as made:
+def venue(context: ssl.SSLContext | None = None, answer: bytes = b"") -> Iterator[Venue]:
+    with closing(Venue(context, answer)) as made:
         yield made
 
 
@@ -194,6 +198,49 @@ def test_a_proxy_is_not_gone_around(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "proxy" in found.said
 
 
-def test_the_clock_is_not_said_to_be_good() -> None:
-    (found,) = probes.clock(settings())
-    assert found.verdict is Verdict.SKIP
+def refusal(date: str) -> bytes:
+    """Answer as a venue does that is asked for nothing by nobody it knows."""
+    return f"HTTP/1.1 401 Unauthorized\r\n{date}Content-Length: 0\r\n\r\n".encode()
+
+
+def date(ahead_s: float = 0) -> str:
+    return f"Date: {formatdate(time.time() + ahead_s, usegmt=True)}\r\n"
+
+
+def clock(**upstream: Any) -> Finding:
+    (found,) = probes.clock(settings(**upstream))
+    return found
+
+
+def test_our_clock_is_compared_with_the_venues_without_logging_in(authority: trustme.CA, tmp_path: Path) -> None:
+    ca_file = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(str(ca_file))
+    with venue(served(authority), refusal(date())) as peer:
+        found = clock(url=f"wss://localhost:{peer.port}/path", ca_file=ca_file, token="s3cret")
+        assert peer.over.wait(5)
+    assert found.verdict is Verdict.OK
+    assert b"s3cret" not in peer.heard
+    assert b"upgrade" not in peer.heard.lower()
+
+
+@pytest.mark.parametrize(("ahead_s", "said"), [(3600, "behind"), (-3600, "ahead of")])
+def test_a_clock_that_is_wrong_is_told_with_its_distance(ahead_s: float, said: str) -> None:
+    with venue(answer=refusal(date(ahead_s))) as peer:
+        found = clock(url=f"ws://127.0.0.1:{peer.port}/")
+    assert (found.verdict, said in found.said) == (Verdict.WARN, True)
+    assert "3,6" in found.said or "3,59" in found.said
+    assert "NTP" in found.hint
+
+
+@pytest.mark.parametrize("answer", [refusal(""), refusal("Date: soon\r\n"), b"no HTTP\r\n\r\n"])
+def test_a_venue_that_tells_no_time_says_nothing_about_our_clock(answer: bytes) -> None:
+    with venue(answer=answer) as peer:
+        assert clock(url=f"ws://127.0.0.1:{peer.port}/").verdict is Verdict.SKIP
+
+
+def test_the_clock_of_a_venue_behind_a_proxy_or_out_of_reach_is_not_said_to_be_good(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert clock(url="ws://no-such-venue.invalid/").verdict is Verdict.SKIP
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:1")
+    assert clock(url="wss://venue.example/").verdict is Verdict.SKIP

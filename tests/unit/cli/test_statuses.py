@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from bridge.cli.status import picture
-from bridge.cli.statuses import Book, Sort, View, draw, summary
+from bridge.cli.statuses import Book, Sort, View, draw, held, summary
 from bridge.model import State
 from tests.unit.test_schemas import accepts
 
@@ -107,7 +106,7 @@ def test_a_row_says_since_when_why_and_when_the_last_tick_came() -> None:
         record("A", State.STALE, reason="quiet", detail="no tick", last_tick_us=NOW - 7200 * SECOND, warnings=["w"]),
     )
     made.take(b"B", record("B", State.LIVE, last_tick_us=NOW - 7200 * SECOND))
-    stale, live = drawn(draw(list(made.rows.values()), NOW))[3:5]
+    stale, live = drawn(draw(list(made.rows.values()), NOW))[2:4]
     assert stale.split() == ["A", "stale", "quiet:", "no", "tick;", "w", "1", "min", "2", "h"]
     assert live.split() == ["B", "live", "1", "min", "arriving"]
 
@@ -121,22 +120,18 @@ def test_a_record_cannot_command_a_terminal() -> None:
     assert "[red]" in text
 
 
-@pytest.mark.parametrize(("width", "height"), [(80, 24), (200, 50), (80, 10), (60, 30)])
-def test_a_screen_of_three_thousand_symbols_fits_and_says_how_many_rows_it_hides(width: int, height: int) -> None:
-    made = book(*((f"{number:05}.HK", State.LIVE) for number in range(2999)))
-    made.take(b"BAD.US", record("BAD.US", State.REJECTED, reason="venue_600", detail="the venue refuses " * 20))
-    lines = drawn(picture(made, View(), height, NOW), width, height)
-    assert len(lines) <= height
-    assert "3,000 symbols: 1 rejected · 2,999 live" in lines[0]
-    rows = [line for line in lines if ".HK" in line or "BAD.US" in line]
-    assert rows[0].split()[0] == "BAD.US"
-    assert len(rows) >= height - 8
-    assert f"{3000 - len(rows):,} more rows" in lines[-1]
-    assert "rejected" in rows[0]
-    assert "arriving" in rows[1]
+def test_a_held_removal_is_a_problem_that_comes_first_and_is_counted() -> None:
+    made = book(("A", State.INVALID), ("C", State.LIVE))
+    made.take(b"B", record("B", State.LIVE, reason="removal_held", detail="held for 30 s"))
+    assert [row["symbol"] for row in made.rows.values() if held(row)] == ["B"]
+    assert seen(View(), made) == ["B", "A", "C"]
+    assert seen(View(problems=True), made) == ["B", "A"]
+    assert str(summary(made.rows.values())) == "3 symbols: 1 removal held · 1 invalid · 2 live"
+    assert "removal_held: held for 30 s" in drawn(draw([made.rows["B"]], NOW))[2]
 
 
-def test_a_screen_says_what_was_left_out_by_choice_and_that_kafka_is_away() -> None:
-    made = book(("A", State.LIVE), ("B", State.STALE))
-    assert "1 left out by your choice" in drawn(picture(made, View(problems=True), 24, NOW))[-1]
-    assert "Kafka is out of reach" in drawn(picture(made, View(), 24, NOW, "all brokers are down"))[-1]
+def test_a_narrow_screen_leaves_columns_out_before_the_reason_suffers() -> None:
+    made = book(("A", State.STALE))
+    headings = {width: drawn(draw(list(made.rows.values()), NOW, width=width), width)[0].split() for width in (60, 80)}
+    assert headings[60] == ["symbol", "state", "reason", "since"]
+    assert headings[80] == ["symbol", "state", "reason", "since", "last", "tick"]
