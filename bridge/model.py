@@ -175,6 +175,8 @@ class Progress:
     """How far everything of one control partition is safe (contract 1.5, guarantee 8): the record of the state topic.
 
     ``ended`` says why its owner gave it up in order; empty while it has not. ``open`` are the gaps that it left open.
+    ``set_aside`` is the offset before which control records under no symbol of ours, which have no status, have their
+    dead letters.
     """
 
     safe_us: int
@@ -184,6 +186,7 @@ class Progress:
     instance: str = ""
     ended: str = ""
     open: tuple[OpenGap, ...] = ()
+    set_aside: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,6 @@ import re
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Protocol
 
 import msgspec
@@ -52,8 +51,8 @@ CATCH_UP_S = 2.0
 LAST_WORDS_S = 0.5
 #: An owner that died may have been alive so long after its last state record, in microseconds.
 UNSEEN_US = 2_000_000
-#: Unusable records that are known by heart; more may be set aside a second time.
-SET_ASIDE_MAX = 100_000
+#: Reasons of records that belong to no symbol of their partition: no status tells of them.
+NAMELESS = ("no_key", "key_not_utf8", "wrong_partition")
 
 
 class FeedView(Protocol):
@@ -140,7 +139,7 @@ class Report:
         self._state_at = 0.0
         self._arrived: dict[int, tuple[Mapping[str, Memory], Progress | None]] = {}  # nothing is desired of it yet
         self._lost: frozenset[int] = frozenset()  # nobody knows whose these partitions are
-        self._set_aside: set[int] = set()  # hashes of what was set aside: a record under no symbol has no status
+        self._set_aside: dict[int, int] = {}  # partition -> offset before which records without a status have letters
 
     # What happens to partitions
 
@@ -178,6 +177,7 @@ class Report:
         for partition in partitions:
             self.reporter.gaps.forget(partition)
             self._arrived.pop(partition, None)
+            self._set_aside.pop(partition, None)
         self._lost -= frozenset(partitions)
 
     # Turn by turn
@@ -211,13 +211,15 @@ class Report:
         self.reporter.close()
 
     def unusable(self, record: Unusable) -> None:
-        """Set a record aside, once: not again while the status topic, or this process, remembers it."""
+        """Set a record aside, once: not again while the status topic, or the state topic, remembers it."""
         symbol = (record.key or b"").decode(errors="replace")
-        if hash(record) in self._set_aside or self.reporter.book.remembers(symbol, record.partition, record.offset):
+        if record.reason in NAMELESS:
+            former = self.reporter.progress(record.partition)
+            if record.offset < self._set_aside.setdefault(record.partition, former.set_aside if former else 0):
+                return
+            self._set_aside[record.partition] = record.offset + 1
+        elif self.reporter.book.remembers(symbol, record.partition, record.offset):
             return
-        if len(self._set_aside) >= SET_ASIDE_MAX:
-            self._set_aside.clear()
-        self._set_aside.add(hash(record))
         self.reporter.dead_letter(record)
         fields = {"partition": record.partition, "offset": record.offset, "symbol": symbol[:100]}
         self._log("control_record_unusable", "warning", reason=record.reason, detail=record.detail, **fields)
@@ -252,9 +254,13 @@ class Report:
 
     def _write_state(self, partition: int, safety: Safety, *, ended: str = "") -> None:
         session, last_frame_us = safety.links.get(partition, (0, 0))
-        if not session and (former := self.reporter.progress(partition)) is not None:
+        former = self.reporter.progress(partition)
+        if not session and former is not None:
             session, last_frame_us = former.session, former.last_frame_us
         now_us = time.time_ns() // 1000
         gaps = self.reporter.gaps.open_in(partition)
-        progress = Progress(safety.safe_us or now_us, now_us, session, last_frame_us, self._instance, "", gaps)
-        self.reporter.write_state(partition, replace(progress, ended=ended))
+        aside = self._set_aside.get(partition, former.set_aside if former else 0)
+        progress = Progress(
+            safety.safe_us or now_us, now_us, session, last_frame_us, self._instance, ended, gaps, aside
+        )
+        self.reporter.write_state(partition, progress)

@@ -5,6 +5,8 @@ Pure: facts in, keys and values out, and back. Unknown fields are left out.
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
 
 from bridge.model import OpenGap, Progress, SymbolState
@@ -79,24 +81,29 @@ def gap(value: Gap) -> tuple[bytes, bytes]:
     return value.symbol.encode(), _encode(value)
 
 
+#: Moments and sessions, in microseconds; what is beyond would spoil the sessions to come for ever.
+_Us = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
+
+
 class _Open(msgspec.Struct, omit_defaults=True):
     cause: str
-    from_us: int
+    from_us: _Us
     symbols: tuple[str, ...]
-    session_before: int = 0
+    session_before: _Us = 0
 
 
 class _State(msgspec.Struct, omit_defaults=True):
     v: int
     bridge: str
     partition: int
-    safe_us: int
+    safe_us: _Us
     instance: str
-    written_us: int
-    session: int = 0
-    last_frame_us: int = 0
+    written_us: _Us
+    session: _Us = 0
+    last_frame_us: _Us = 0
     ended: str = ""
     open: tuple[_Open, ...] = ()
+    set_aside: _Us = 0
 
 
 _decode_state = msgspec.json.Decoder(_State).decode
@@ -120,6 +127,7 @@ def state(progress: Progress, *, bridge: str, partition: int) -> tuple[bytes, by
         last_frame_us=progress.last_frame_us,
         ended=progress.ended,
         open=tuple(_Open(one.cause, one.from_us, one.symbols, one.session) for one in progress.open),
+        set_aside=progress.set_aside,
     )
     return state_key(bridge, partition), _encode(value)
 
@@ -128,9 +136,16 @@ def read_state(value: bytes) -> Progress | None:
     """Read a state record; None where it is none."""
     try:
         found = _decode_state(value)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     gaps = tuple(OpenGap(one.cause, one.from_us, one.session_before, one.symbols) for one in found.open)
     return Progress(
-        found.safe_us, found.written_us, found.session, found.last_frame_us, found.instance, found.ended, gaps
+        found.safe_us,
+        found.written_us,
+        found.session,
+        found.last_frame_us,
+        found.instance,
+        found.ended,
+        gaps,
+        found.set_aside,
     )

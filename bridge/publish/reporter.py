@@ -19,6 +19,7 @@ from bridge.model import Progress, Truth, Unusable
 from bridge.publish import notices
 from bridge.publish.gaps import GapBook
 from bridge.publish.statuses import StatusBook
+from bridge.publish.topics import LETTER_MAX_BYTES
 from bridge.settings import Settings
 
 #: Records heard in one turn, and records that may wait for Kafka before nothing more is written.
@@ -50,7 +51,8 @@ class Reporter:
             "message.timeout.ms": 0,
             "partitioner": "murmur2_random",
         }
-        self._producer = opened(Producer, {"linger.ms": 5, **settings.kafka.as_librdkafka(), **fixed, **logger})
+        defaults = {"linger.ms": 5, "message.max.bytes": LETTER_MAX_BYTES}
+        self._producer = opened(Producer, {**defaults, **settings.kafka.as_librdkafka(), **fixed, **logger})
         self._said: int | None = None  # the trouble that was logged last
 
     @property

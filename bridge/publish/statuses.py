@@ -43,7 +43,7 @@ class StatusBook:
         try:
             symbol = (key or b"").decode()
             status = _decode(value) if value is not None else None
-        except (UnicodeDecodeError, msgspec.DecodeError):
+        except (UnicodeDecodeError, msgspec.DecodeError, RecursionError):
             return
         if status is None and self._nulled[symbol] > 0:
             self._nulled[symbol] -= 1

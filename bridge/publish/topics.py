@@ -41,6 +41,10 @@ class TopicSpec:
     config: Mapping[str, str]
 
 
+#: A dead letter is a control record of any size that Kafka takes (1 MiB by default), and some headers.
+LETTER_MAX_BYTES = 2 * 1024 * 1024
+
+
 @dataclass(frozen=True, slots=True)
 class TopicReport:
     """What became of one topic; ``details`` has one sentence for each difference or compromise."""
@@ -71,7 +75,7 @@ def plan(topics: TopicSettings) -> tuple[TopicSpec, ...]:
         kept(topics.ticks, topics.ticks_partitions, topics.ticks_retention_h, message_timestamp_type="CreateTime"),
         compacted(topics.status, control),
         kept(topics.gaps, control, topics.gaps_retention_h),
-        kept(topics.dead_letters, 1, topics.dead_letters_retention_h),
+        kept(topics.dead_letters, 1, topics.dead_letters_retention_h, max_message_bytes=str(LETTER_MAX_BYTES)),
         compacted(topics.state, 1),
     )
 

@@ -12,7 +12,16 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_settings import NoDecode
 
 from bridge.model import Limits
@@ -31,6 +40,7 @@ RESERVED = {
     "partition.assignment.strategy": "ownership moves one partition at a time",
     "group.protocol": "ownership is decided by the classic protocol",
     "group.instance.id": "members are dynamic: a static one would block its successor",
+    "enable.ssl.certificate.verification": "a broker that cannot prove who it is must not get our credentials",
     "bootstrap.servers": "it has a setting of its own, KAFKA__BOOTSTRAP_SERVERS",
     "enable.auto.commit": "the control topic is read from its beginning at every start",
     "group.id": "it has a setting of its own, GROUP__ID",
@@ -60,6 +70,16 @@ PLANS = {
 
 class _Group(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def _must_be_readable(path: Path) -> Path:
+    try:
+        readable = path.is_file() and os.access(path, os.R_OK)
+    except OSError:  # a path longer than any can be
+        readable = False
+    if not readable:
+        raise ValueError("cannot be read")
+    return path
 
 
 class UpstreamSettings(_Group):
@@ -130,8 +150,7 @@ class UpstreamSettings(_Group):
     def _readable(cls, path: Path | None, info: ValidationInfo) -> Path | None:
         if path is None:
             return None
-        if not path.is_file() or not os.access(path, os.R_OK):
-            raise ValueError("cannot be read")
+        _must_be_readable(path)
         if info.field_name == "token_file" and info.data.get("token") is not None:
             raise ValueError("is given beside UPSTREAM__TOKEN; keep one of them")
         return path
@@ -187,7 +206,7 @@ class KafkaSettings(_Group):
             return extra
         try:
             return json.loads(extra)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise ValueError("is no JSON object") from None
 
     @field_validator("extra")
@@ -331,6 +350,6 @@ class TicksSettings(_Group):
     """When a silent symbol counts as stale."""
 
     stale_after_s: float = Field(60.0, gt=0, description="seconds without a tick in market hours, above 0")
-    calendar_file: Path | None = Field(
+    calendar_file: Annotated[Path, AfterValidator(_must_be_readable)] | None = Field(
         None, description="a YAML file of market hours and holidays that replaces or adds to those built in"
     )

@@ -125,6 +125,8 @@ def _check_yaml(config: Path) -> None:
         where = getattr(error, "problem_mark", None)
         at = f" (line {where.line + 1})" if where else ""
         raise SettingsError(f"--config {config}: is not valid YAML{at}; mend the file") from None
+    except (ValueError, LookupError, AttributeError, RecursionError):  # what the parser lets out of some rubbish
+        raise SettingsError(f"--config {config}: is not valid YAML; mend the file") from None
     if content is not None and not isinstance(content, dict):
         raise SettingsError(
             f"--config {config}: must hold a mapping of settings, as in `kafka: {{bootstrap_servers: …}}`"

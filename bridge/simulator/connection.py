@@ -171,12 +171,10 @@ class Connection(asyncio.Protocol):
         """Neither read nor write (frozen), or not read (deaf), or go on, while the socket stays open."""
         if self._transport.is_closing():
             return
-        was_deaf = self.deaf
         self.frozen, self.deaf = frozen, frozen or deaf
-        # Only on a change: to resume what was never paused is not always harmless under TLS.
-        if self.deaf and not was_deaf:
+        if self.deaf:
             self._transport.pause_reading()
-        elif was_deaf and not self.deaf:
+        else:
             self._transport.resume_reading()
 
     def abort(self, reason: str) -> None:

@@ -60,9 +60,11 @@ def admit(
             refused[symbol] = verdict
     holders: list[tuple[str, Wanted]] = []
     for code, rivals in claims.items():
-        holder = min(rivals, key=lambda w: (incumbents.get(code) != w.subscription.symbol, w.offset))
+        holder = rivals[0]
+        if len(rivals) > 1:
+            holder = min(rivals, key=lambda w: (incumbents.get(code) != w.subscription.symbol, w.offset))
         holders.append((code, holder))
-        for rival in rivals:
+        for rival in rivals if len(rivals) > 1 else ():
             if rival is not holder:
                 detail = f"{holder.subscription.symbol} has the same code {code}"
                 refused[rival.subscription.symbol] = Verdict(State.REJECTED, "duplicate_code", detail)

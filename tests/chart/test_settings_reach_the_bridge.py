@@ -49,6 +49,7 @@ def sample(setting: Setting, schema: dict[str, Any], tmp_path: Path) -> Any:
         **PACE,
         "KAFKA__EXTRA": {"linger.ms": 20, "client.rack": "1", "socket.keepalive.enable": True},
         "UPSTREAM__CA_FILE": str(tmp_path / "token"),
+        "TICKS__CALENDAR_FILE": str(tmp_path / "token"),
         "UPSTREAM__URL": "wss://venue.example/quote",
     }
     if setting.name in given:
@@ -60,7 +61,7 @@ def sample(setting: Setting, schema: dict[str, Any], tmp_path: Path) -> Any:
     default = setting.field.get_default(call_default_factory=True)
     kinds = {"boolean": default is not True, "integer": 1_234_567, "number": 2.5, "string": "any"}
     value = kinds[schema["type"]]
-    return min(value, schema["maximum"]) if "maximum" in schema else value
+    return max(min(value, schema.get("maximum", value)), schema.get("minimum", value)) if value != "any" else value
 
 
 def test_every_setting_of_the_chart_arrives_as_it_was_given(

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from bridge.publish.topics import LETTER_MAX_BYTES
 from bridge.simulator import DEFAULT_TOKEN, Simulator, SimulatorConfig, Switches
 from tests.support.kafka import FAST_COMPACTION, Cluster, unique
 from tests.support.process import BridgeProcess
@@ -39,7 +40,8 @@ class World:
         for kind in ("status", "state"):
             self.cluster.create_topic(self.topic(kind), self.partitions, {"cleanup.policy": "compact"})
         for kind in ("ticks", "gaps", "dead_letters"):
-            self.cluster.create_topic(self.topic(kind), partitions=3 if kind == "ticks" else 1)
+            room = {"max.message.bytes": str(LETTER_MAX_BYTES)} if kind == "dead_letters" else {}
+            self.cluster.create_topic(self.topic(kind), 3 if kind == "ticks" else 1, room)
 
     def topic(self, kind: str) -> str:
         """Name a topic."""

@@ -6,7 +6,6 @@ to all of them is read once (`aftermath`); each test looks at one kind.
 
 import json
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,17 +63,8 @@ KEYS: dict[str, tuple[bytes, str, str | None]] = {
 }
 SYMBOLS = {kind: f"{number}.HK" for number, kind in enumerate(VALUES, 1)}
 GOOD = {"priority": 3, "owner": "desk-3"}
-#: Kinds that a bridge does not yet deal with as it should, and what it does.
-LARGE = pytest.mark.xfail(strict=True, reason="the bridge's producer takes no record over 1,000,000 bytes: no letter")
-NAMELESS = pytest.mark.xfail(strict=True, reason="no status remembers a key that is no text: a letter at each start")
-KNOWN = {"nearly all that Kafka takes": LARGE, "no text": NAMELESS}
 #: The bad record that ends each run: when its letter is there, so is every earlier one.
 FENCE = b"not JSON, said by "
-
-
-def kinds(names: Iterable[str]) -> list[Any]:
-    """Give the kinds as parameters, those among them that are known to fail marked so."""
-    return [pytest.param(name, marks=KNOWN.get(name, ())) for name in names]
 
 
 @dataclass
@@ -156,7 +146,7 @@ def check_letter(aftermath: Aftermath, key: bytes, value: bytes, reason: str) ->
     }
 
 
-@pytest.mark.parametrize("kind", kinds(VALUES))
+@pytest.mark.parametrize("kind", VALUES)
 def test_a_value_that_cannot_be_used_is_set_aside_and_the_last_good_one_stays_in_force(
     aftermath: Aftermath, kind: str
 ) -> None:
@@ -178,7 +168,7 @@ def test_a_key_that_is_no_symbol_is_set_aside_and_told_of_where_it_is_text(after
         assert (status["state"], status["reason"], "effective" in status) == ("invalid", reason, False)
 
 
-@pytest.mark.parametrize("kind", kinds([*VALUES, *KEYS]))
+@pytest.mark.parametrize("kind", [*VALUES, *KEYS])
 def test_a_restart_sets_nothing_aside_a_second_time(aftermath: Aftermath, kind: str) -> None:
     pair = (SYMBOLS[kind].encode(), VALUES[kind][0]) if kind in VALUES else (KEYS[kind][0], b"{}")
     assert len([one for one in aftermath.again if (one.key, one.value) == pair]) == 1

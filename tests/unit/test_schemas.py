@@ -72,6 +72,7 @@ STATE = {
     "instance": "tickbridge-0",
     "written_us": 1790000000500000,
     "ended": "stop",
+    "set_aside": 7,
     "open": [{"cause": "stop", "from_us": 1790000000301557, "session_before": 17, "symbols": ["AAPL.US"]}],
 }
 HEADERS = {

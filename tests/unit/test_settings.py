@@ -37,6 +37,7 @@ BAD = {
     "UPSTREAM__CONNECT_TIMEOUT_S": "-3",
     "UPSTREAM__MAX_MESSAGE_BYTES": "1 MB",
     "UPSTREAM__CA_FILE": "/nowhere/ca.pem",
+    "TICKS__CALENDAR_FILE": "/nowhere/calendar.yaml",
     "KAFKA__SECURITY_PROTOCOL": "TLS",
     "KAFKA__EXTRA": "linger.ms=20",
     "TOPICS__ENSURE": "maybe",
@@ -53,6 +54,9 @@ BAD = {
     "BACKPRESSURE__POLICY": "hope",
     "BACKPRESSURE__HANDED_OVER_MAX": "99",
     "BACKPRESSURE__QUEUE_MAX_BYTES": "64M",
+    "BACKPRESSURE__BLOCK_MAX_S": "21",
+    "BACKPRESSURE__SPILL_MAX_BYTES": "1024",
+    "BACKPRESSURE__SPILL_MAX_AGE_S": "0",
     "RECONCILE__REMOVAL_HOLD_S": "-1",
     "TICKS__STALE_AFTER_S": "0",
     "DEDUPE__WITHOUT_SEQ": "perhaps",
@@ -65,6 +69,7 @@ BAD = {
 
 #: Settings that take any text: whether it is right is known only where it is used.
 ANY_TEXT = {
+    "BACKPRESSURE__SPILL_DIR",
     "UPSTREAM__TOKEN",
     "UPSTREAM__DIALECT",
     "KAFKA__BOOTSTRAP_SERVERS",

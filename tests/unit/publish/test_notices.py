@@ -90,7 +90,7 @@ def test_a_state_record_says_what_its_schema_says_and_can_be_read_again() -> Non
     left = OpenGap("stop", SINCE_US, 17, ("A", "B")), OpenGap("disconnect", SINCE_US - 1, 0, ("C",))
     for progress in (
         Progress(SINCE_US, SINCE_US + 1, instance="one"),
-        Progress(SINCE_US, SINCE_US + 1, 17, SINCE_US - 5, "one", "stop", left),
+        Progress(SINCE_US, SINCE_US + 1, 17, SINCE_US - 5, "one", "stop", left, 9),
     ):
         key, value = notices.state(progress, bridge="prices", partition=3)
         assert key == b"prices/3"
@@ -98,7 +98,10 @@ def test_a_state_record_says_what_its_schema_says_and_can_be_read_again() -> Non
         assert notices.read_state(value) == progress
 
 
-@pytest.mark.parametrize("value", [b"", b"{", b"[]", b'{"v":1}', b"\xff", b'{"v":1,"open":[{}]}'])
+BEYOND = notices.state(Progress(5, 6, 2**60), bridge="prices", partition=0)[1]
+
+
+@pytest.mark.parametrize("value", [b"", b"{", b"[]", b'{"v":1}', b"\xff", b'{"v":1,"open":[{}]}', BEYOND])
 def test_what_is_no_state_record_is_none(value: bytes) -> None:
     assert notices.read_state(value) is None
 
