@@ -34,11 +34,15 @@ class Admission:
 
 @dataclass(frozen=True, slots=True)
 class Checks:
-    """What a symbol must pass: the venue's spelling, the endpoint that is served, the plan's cap."""
+    """What a symbol must pass: the venue's spelling, the endpoint that is served, the plan's cap.
+
+    ``known`` keeps what was found of each record, from one look to the next: nearly all of them are the same.
+    """
 
     dialect: Dialect
     market: str | None
     cap: int
+    known: dict[str, tuple[Wanted, str, Verdict | None]] = field(default_factory=dict)
 
 
 def admit(
@@ -51,24 +55,26 @@ def admit(
     """
     refused: dict[str, Verdict] = {}
     codes: dict[str, str] = {}
-    claims: dict[str, list[Wanted]] = {}
+    claims: dict[str, Wanted] = {}
     for symbol, wanted in desired.wanted.items():
-        verdict = _check(wanted, checks, codes)
-        if verdict is None:
-            claims.setdefault(codes[symbol], []).append(wanted)
-        else:
+        found = checks.known.get(symbol)
+        if found is None or found[0] is not wanted:
+            found = checks.known[symbol] = (wanted, *_check(wanted, checks))
+        _, code, verdict = found
+        if code:
+            codes[symbol] = code
+        if verdict is None and (rival := claims.setdefault(code, wanted)) is not wanted:
+            holder, other = _rank(wanted, rival, incumbents.get(code))
+            claims[code] = holder
+            symbol = other.subscription.symbol  # noqa: PLW2901  it is the other one that is refused
+            verdict = Verdict(
+                State.REJECTED, "duplicate_code", f"{holder.subscription.symbol} has the same code {code}"
+            )
+        if verdict is not None:
             refused[symbol] = verdict
-    holders: list[tuple[str, Wanted]] = []
-    for code, rivals in claims.items():
-        holder = rivals[0]
-        if len(rivals) > 1:
-            holder = min(rivals, key=lambda w: (incumbents.get(code) != w.subscription.symbol, w.offset))
-        holders.append((code, holder))
-        for rival in rivals if len(rivals) > 1 else ():
-            if rival is not holder:
-                detail = f"{holder.subscription.symbol} has the same code {code}"
-                refused[rival.subscription.symbol] = Verdict(State.REJECTED, "duplicate_code", detail)
-    holders.sort(key=lambda h: (-h[1].subscription.priority, h[0] not in incumbents, h[1].offset))
+    if len(checks.known) > 2 * len(desired.wanted):
+        checks.known.clear()
+    holders = sorted(claims.items(), key=lambda h: (-h[1].subscription.priority, h[0] not in incumbents, h[1].offset))
     admitted: dict[str, str] = {}
     room = checks.cap
     for code, wanted in holders:
@@ -84,19 +90,23 @@ def admit(
     return Admission(admitted, codes, refused)
 
 
-def _check(wanted: Wanted, checks: Checks, codes: dict[str, str]) -> Verdict | None:
-    """Spell one symbol into ``codes``, or say why it cannot be asked for."""
+def _rank(one: Wanted, other: Wanted, incumbent: str | None) -> tuple[Wanted, Wanted]:
+    """Say which of two has the better claim to a code: the incumbent, else the older record."""
+    first = min(one, other, key=lambda wanted: (wanted.subscription.symbol != incumbent, wanted.offset))
+    return (one, other) if first is one else (other, one)
+
+
+def _check(wanted: Wanted, checks: Checks) -> tuple[str, Verdict | None]:
+    """Spell one symbol, or say why it cannot be asked for."""
     subscription = wanted.subscription
     try:
         code = subscription.code or checks.dialect.code(subscription.symbol)
     except BadSymbol as error:
-        return Verdict(State.REJECTED, "bad_symbol", str(error))
-    codes[subscription.symbol] = code
+        return "", Verdict(State.REJECTED, "bad_symbol", str(error))
     if not subscription.enabled:
-        return Verdict(State.DISABLED, "disabled")
+        return code, Verdict(State.DISABLED, "disabled")
     other = checks.dialect.market(code)
     if checks.market is not None and other is not None and other != checks.market:
-        return Verdict(
-            State.REJECTED, "wrong_endpoint", f"{code} belongs to the {other} endpoint, this is {checks.market}"
-        )
-    return None
+        detail = f"{code} belongs to the {other} endpoint, this is {checks.market}"
+        return code, Verdict(State.REJECTED, "wrong_endpoint", detail)
+    return code, None

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from bridge.model import Desired, Limits, Memory, State, Subscription
+from bridge.model import Desired, Limits, Memory, State, Subscription, Wanted
 from bridge.upstream.admission import Admission, Checks, Verdict, admit
 from bridge.upstream.dialects import Ask, Dialect, Remedy
 
@@ -67,6 +67,7 @@ class Reconciler:
         self._dialect = dialect
         self._market = market
         self._desired = Desired(0)
+        self._checked: dict[str, tuple[Wanted, str, Verdict | None]] = {}  # see Checks.known
         self._told = False  # what is desired; until then nothing is, and nothing is said
         self._admission = Admission()
         self._proven: dict[str, str] = {}  # code accepted before -> the symbol it was accepted for
@@ -229,7 +230,7 @@ class Reconciler:
         self._dirty = True
         self._changes += 1
         self._barred = frozenset(code for code, r in self._rejected.items() if r.until > now)
-        check = Checks(self._dialect, self._market, cap=self._cap)
+        check = Checks(self._dialect, self._market, self._cap, self._checked)
         self._admission = admit(self._desired, check, incumbents=self._proven, barred=self._barred)
         self._names = {code: self._names[code] for code in self._held if code in self._names} | {
             **self._admission.symbols
