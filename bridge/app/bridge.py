@@ -58,30 +58,8 @@ class Bridge:
         logs.setup(settings.log, self._redactor)
         self._logger = logs.get_logger("bridge")
         self._limited = logs.Limited(self._logger, LIMIT_S)
-        dialect = dialects.get(upstream.dialect)
         mailbox = Mailbox()
-        hold_s = settings.reconcile.removal_hold_s
-        calendar_file = settings.ticks.calendar_file
-        venue = Venue(
-            upstream,
-            dialect,
-            mailbox,
-            self._log,
-            self._redactor.add,
-            removal_hold_s=hold_s,
-            stale_after_s=settings.ticks.stale_after_s,
-            calendar=calendar.load(calendar_file) if calendar_file else calendar.Calendar.built_in(),
-        )
-        chosen = settings.dedupe.without_seq
-        self.feed = Feed(
-            mailbox,
-            venue,
-            outlet=Outlet(settings, self._log),
-            normaliser=Normaliser(dialect.sides, without_seq=dialect.gives_time if chosen is None else chosen),
-            limits_for=upstream.limits,
-            log=self._log,
-            session_timeout_s=settings.group.session_timeout_s,
-        )
+        self.feed = self._make_feed(mailbox)
         instance = f"{socket.gethostname()}-{os.getpid()}"
         self.control = Control(settings, mailbox, self._log, instance=instance, feed=self.feed)
         identity = Identity(settings, instance, __version__)
@@ -95,6 +73,31 @@ class Bridge:
         self.wanted_down = Event()
         self._asked_to_stop = False  # by a signal
         self.verdict = EXIT_OK
+
+    def _make_feed(self, mailbox: Mailbox) -> Feed:
+        settings, upstream = self._settings, self._settings.upstream
+        dialect = dialects.get(upstream.dialect)
+        calendar_file = settings.ticks.calendar_file
+        venue = Venue(
+            upstream,
+            dialect,
+            mailbox,
+            self._log,
+            self._redactor.add,
+            removal_hold_s=settings.reconcile.removal_hold_s,
+            stale_after_s=settings.ticks.stale_after_s,
+            calendar=calendar.load(calendar_file) if calendar_file else calendar.Calendar.built_in(),
+        )
+        chosen = settings.dedupe.without_seq
+        return Feed(
+            mailbox,
+            venue,
+            outlet=Outlet(settings, self._log),
+            normaliser=Normaliser(dialect.sides, without_seq=dialect.gives_time if chosen is None else chosen),
+            limits_for=upstream.limits,
+            log=self._log,
+            session_timeout_s=settings.group.session_timeout_s,
+        )
 
     def run(self) -> int:
         """Run until SIGTERM or SIGINT, or until it cannot go on; return the exit code."""
@@ -137,7 +140,8 @@ class Bridge:
         terms = {name: getattr(accounts, name) for name in type(accounts).__dataclass_fields__}
         code = self.verdict or (EXIT_UNDELIVERED if accounts.in_flight else EXIT_OK)
         level = "error" if accounts.in_flight else "info"
-        self._log("stopped", level, exit_code=code, undelivered=accounts.in_flight, balanced=accounts.balanced, **terms)
+        left = {"undelivered": accounts.in_flight, "spilled": snapshot.places.get("spill", 0)}
+        self._log("stopped", level, exit_code=code, **left, balanced=accounts.balanced, **terms)
         return code
 
     def _guard(self, work: Callable[[], None]) -> None:
