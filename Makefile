@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: help demo test check bench fmt lock docs clean
+.PHONY: help demo test check bench soak fmt lock docs clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -32,6 +32,9 @@ bench: .venv/.installed .venv/.tools ## Measure against a real Kafka, the naive 
 	$(BIN)/python -m bench.flood $(ARGS)
 	$(BIN)/python -m bench.reaction
 	$(BIN)/python -m bench.control
+
+soak: .venv/.installed .venv/.tools ## Random faults for as long as one likes, judged at the end: ARGS="--minutes 30 --seed 7"
+	$(BIN)/python -m bench.soak $(ARGS)
 
 fmt: .venv/.installed ## Format, and mend what the linter can
 	$(BIN)/ruff check --fix --exit-zero .

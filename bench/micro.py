@@ -113,8 +113,7 @@ def run(given: list[bytes], now_us: int) -> tuple[list[float], int]:
         moments.append(time.perf_counter())
         batch = normaliser.batch(ticks, symbols, now_us, 7)
         moments.append(time.perf_counter())
-        go, _ = path.offer(batch.records, 0)
-        out.hand_over(go)
+        out.hand_over(path.offer(batch.records, 0), path.since_ms)
         moments.append(time.perf_counter())
         for stage in range(len(STAGES)):
             seconds[stage] += moments[stage + 1] - moments[stage]

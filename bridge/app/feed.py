@@ -20,6 +20,7 @@ from bridge.app.outlet import Outlet
 from bridge.app.venue import Log, Venue
 from bridge.errors import UpstreamUnavailable
 from bridge.model import Board, Desired, Event, FeedSnapshot, Limits, Missed, Safety
+from bridge.publish.ledger import ANY_KEY
 from bridge.ticks.normalise import Normaliser
 from bridge.upstream.session import Received
 
@@ -57,6 +58,7 @@ class Feed:
         self._session_timeout_s = session_timeout_s
         self._late: dict[int, list[Assigned | Desired]] = {}  # what came for a partition whose link is leaving
         self.unconfirmed_since: float | None = None  # nothing is published since then: we may be no owner any more
+        self._woke_ms = 0  # the same by the wall clock
         self.safety = Safety()
         self.board = Board()  # for the status topic: made anew when something on it has changed
         self._board_at = 0.0
@@ -98,7 +100,7 @@ class Feed:
         self.beat = now
         # The monotonic clock stands still while the whole machine sleeps.
         if max(slept, wall_slept) > self._session_timeout_s and self._links and not self._stop:
-            self.unconfirmed_since = now
+            self.unconfirmed_since, self._woke_ms = now, self._venue.wall_us() // 1000
             self._outlet.held = True
             self._log("ownership_unconfirmed", "warning", asleep_s=round(max(slept, wall_slept), 1))
         return slept
@@ -175,7 +177,7 @@ class Feed:
             return
         self.unconfirmed_since = None
         if not ours:
-            self._outlet.give_up("lost_ownership")
+            self._outlet.give_up("lost_ownership", self._woke_ms)
         self._outlet.held = False
         self._log("ownership_confirmed" if ours else "ownership_gone", "warning")
 
@@ -258,8 +260,12 @@ class Feed:
     def _assess(self) -> None:
         """Note how safe everything is; what is lost and not told yet is not safe."""
         for loss in self._outlet.take_losses():
-            symbol = loss.key.decode(errors="replace")
-            self.events.append(Missed(symbol, loss.cause, loss.lost, loss.from_us, loss.to_us))
+            known = [loss.key.decode(errors="replace")]
+            if loss.key == ANY_KEY:  # nobody can tell whose: it may be anybody's
+                known = [route.symbol for link in self._links.values() for route in link.wants.symbols]
+            self.events.extend(
+                Missed(symbol, loss.cause, loss.lost if loss.key else 0, loss.from_us, loss.to_us) for symbol in known
+            )
         links = {link.partition: (link.number, link.last_frame_us) for link in self._links.values()}
         self.safety = Safety(self._outlet.safe_us(self._venue.wall_us()), links)
 

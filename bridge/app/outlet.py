@@ -50,13 +50,13 @@ class Outlet:
         self.held = False
         self._log = log
         self._policy = pressure.policy
-        self._losses = Losses()
+        self._overflow = Losses()  # told of at its end
+        self._losses = Losses()  # told of at once
         self._told: list[Loss] = []
         self._now = 0.0
         self._safe_us = 0
         self._retry_at = 0.0
         self._overflow_at: float | None = None  # when this one began, or was told of last
-        self._given_up_for = ""  # the cause for what is still on disk of it
         self._spill = self._make_spill(settings, store)
         self._path = Path(
             pressure.handed_over_max,
@@ -136,19 +136,22 @@ class Outlet:
         return self.ledger.snapshot(self.waiting)
 
     def safe_us(self, now_us: int) -> int:
-        """Give the receive time before which every tick is with Kafka, given up with a count, or synced on disk.
+        """Give the receive time before which every tick is with Kafka, told of as lost, or synced on disk.
 
         ``now_us`` is the wall clock's microsecond, after all that was received was offered.
         """
         handed_over = self._publisher.since_ms
         oldest_ms = min(self._path.oldest_ms(), NEVER_MS if handed_over is None else handed_over)
+        untold = [ms for ms in (self._losses.since_ms, self._overflow.since_ms) if ms is not None]
+        untold += [loss.from_us // 1000 for loss in self._told]
+        oldest_ms = min([oldest_ms, *untold])  # whoever comes after a crash would not know of it
         # What was safe stays so: a batch read back from the disk stays there until it is answered.
         self._safe_us = min(now_us, max(self._safe_us, oldest_ms * 1000))
         return self._safe_us
 
     def take_losses(self) -> list[Loss]:
         """Give what was lost, each once: at the end of an overflow, each minute of a long one, at once otherwise."""
-        taken = self._told + self._losses.take(but="overflow")
+        taken = self._told + self._losses.take()
         self._told = []
         return taken
 
@@ -181,19 +184,14 @@ class Outlet:
         path.held = self.held or now < self._retry_at
         if self._spill:
             self._spill.work(now, publisher.oldest_turn)
-            if self._spill.doomed:
-                self._note_dropped(self._given_up_for, self._spill.drop())
         self._hand_over(path.take(publisher.handed_over))
         path.handed_over(publisher.turn)
         path.relieve(now)
         self._tell(now)
 
-    def give_up(self, cause: str) -> None:
-        """Drop everything that waits before the producer, for a gap's cause; what is on disk follows turn by turn."""
-        self._note_dropped(cause, self._path.give_up())
-        if self._spill:
-            self._given_up_for = cause
-            self._spill.doom()
+    def give_up(self, cause: str, since_ms: int) -> None:
+        """Drop what was received since a moment and waits in memory, for a gap's cause."""
+        self._note_dropped(cause, self._path.give_up(since_ms))
 
     def save(self, deadline: float) -> int:
         """Move what Kafka does not have to the spill and close it; give how many records stay outside of it.
@@ -212,6 +210,7 @@ class Outlet:
             if not publisher.handed_over:
                 path.save(self._now)
             self._spill.close()
+        self._told += self._overflow.take()
         return self.waiting - self.spilled
 
     def _hand_over(self, records: Sequence[Record]) -> None:
@@ -227,7 +226,7 @@ class Outlet:
         drained = not len(self._path)
         if drained or now - self._overflow_at >= TELL_S:
             self._overflow_at = None if drained else now
-            self._told += self._losses.take()
+            self._told += self._overflow.take()
         if drained:
             ledger = self.ledger
             self._log("queue_drained", "warning", dropped_in_all=ledger.dropped, conflated_in_all=ledger.conflated)
@@ -235,10 +234,7 @@ class Outlet:
     def _note_overflow(self, account: str, records: Sequence[Record]) -> None:
         """Count what gave way; the log hears of the beginning of it."""
         setattr(self.ledger, account, getattr(self.ledger, account) + len(records))
-        self._losses.note("overflow", records)
-        self._begin_overflow()
-
-    def _begin_overflow(self) -> None:
+        self._overflow.note("overflow", records)
         if self._overflow_at is None:
             self._overflow_at = self._now
             spill = self._spill.trouble or "full" if self._spill else "none"
@@ -247,8 +243,6 @@ class Outlet:
     def _note_dropped(self, cause: str, records: Sequence[Record]) -> None:
         self.ledger.dropped += len(records)
         self._losses.note(cause, records)
-        if cause == "overflow" and records:
-            self._begin_overflow()
 
     def _note_unreadable(self, ours: int, lost: int, first_ms: int, last_ms: int) -> None:
         """Count what cannot be read any more; which symbols it was of nobody can tell."""

@@ -169,6 +169,8 @@ class Report:
         safety = self._feed.safety
         self._hear_events()
         ours = [partition for partition in partitions if partition not in self._lost]
+        for partition in self._lost.intersection(partitions):
+            self.reporter.gaps.disown(partition, time.time_ns() // 1000)
         self.reporter.write_gaps()
         for partition in ours:
             self._write_state(partition, safety, ended=cause)

@@ -192,6 +192,9 @@ class Path:
             taken += self._take_head(room - len(taken))
         if not self._head and not self._disk.waiting:
             taken += self._take_queue(room - len(taken))
+            if len(taken) < room:
+                self._leave_slots()
+                taken += self._take_queue(room - len(taken))
         self._paused = handed_over + len(taken) >= self._high
         return taken
 
@@ -232,13 +235,14 @@ class Path:
         if self._blocked_s and not len(self):
             self._blocked_s = 0.0
 
-    def give_up(self) -> list[Record]:
-        """Let go of all that waits in memory; say what it was."""
-        gone = [*self._head, *self._queue, *self._slots.values()]
-        for place in (self._head, self._queue, self._slots):
-            place.clear()
-        self.queue_bytes = 0
+    def give_up(self, since_ms: int) -> list[Record]:
+        """Let go of what was received since a moment and waits in memory; say what it was."""
+        gone = [self._slots.pop(key) for key in list(self._slots) if self._slots[key][2] >= since_ms]
+        while self._queue and self._queue[-1][2] >= since_ms:
+            gone.append(self._queue.pop())
+        self.queue_bytes -= sum(map(cost, gone))
         self.blocked = False
+        gone.reverse()
         return gone
 
     def save(self, now: float) -> None:

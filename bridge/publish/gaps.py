@@ -98,6 +98,14 @@ class GapBook:
             groups.setdefault((gap.cause, gap.from_us, gap.session_before), []).append(symbol)
         return tuple(OpenGap(*key, tuple(symbols)) for key, symbols in groups.items())
 
+    def disown(self, partition: int, now_us: int) -> None:
+        """Close what somebody saw open in a partition that is another's by now, and leave the rest to its new owner."""
+        for symbol, gap in [*self._open.get(partition, {}).items()]:
+            if gap.id in self._told:
+                self._close(partition, symbol, now_us, 0)
+            else:
+                self._waiting.pop(gap.id, None)
+
     def forget(self, partition: int) -> None:
         """Let a partition go; its open gaps are its next owner's."""
         self._open.pop(partition, None)

@@ -59,18 +59,19 @@ class Losses:
     def note(self, cause: str, records: Iterable[Record]) -> None:
         """Add lost records."""
         for key, _, ms in records:
-            self.add(cause, key, 1, ms, ms)
+            noted = self._noted.setdefault((cause, key), [0, ms, ms])
+            noted[0] += 1
+            noted[1] = min(noted[1], ms)
+            noted[2] = max(noted[2], ms)
 
-    def add(self, cause: str, key: bytes, lost: int, first_ms: int, last_ms: int) -> None:
-        """Add ``lost`` ticks of one key, received between two milliseconds."""
-        noted = self._noted.setdefault((cause, key), [0, first_ms, last_ms])
-        noted[0] += lost
-        noted[1] = min(noted[1], first_ms)
-        noted[2] = max(noted[2], last_ms)
+    @property
+    def since_ms(self) -> int | None:
+        """The receive time of the first that was lost and not taken; None if there is none."""
+        return min((first for _, first, _ in self._noted.values()), default=None)
 
-    def take(self, *, but: str = "") -> list[Loss]:
-        """Give and forget what was lost for every cause, ``but`` one."""
-        taken = {name: self._noted.pop(name) for name in [*self._noted] if name[0] != but}
+    def take(self) -> list[Loss]:
+        """Give what was lost, and forget it."""
+        taken, self._noted = self._noted, {}
         # Records know the millisecond they were received in: the interval ends with it.
         return [
             Loss(key, cause, lost, first * 1000, last * 1000 + 999)

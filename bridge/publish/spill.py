@@ -83,7 +83,6 @@ class Spill:
         self._batches: deque[Batch] = deque()
         self._loans: list[Loan] = []
         self._answered: list[Batch] = []  # still in the store
-        self._doomed = 0  # batches at the front that were given up
         self._first, self._next = 0, 1  # numbers for the next batch before and after all others
         self._known = False  # the lists say what is in the file
         self._open = False
@@ -137,8 +136,6 @@ class Spill:
 
     def read(self) -> Sequence[Record]:
         """Lend the oldest batch; nothing if there is none or it cannot be read now."""
-        if self._doomed:
-            return ()
         records = self._read_first()
         if records:
             self._loans.append(Loan(self._take_first()))
@@ -149,7 +146,6 @@ class Spill:
         records = self._read_first()
         if records:
             self._answered.append(self._take_first())
-            self._doomed = max(0, self._doomed - 1)
         return records
 
     def handed_over(self, turn: int, *, whole: bool) -> None:
@@ -164,15 +160,6 @@ class Spill:
             loan.turn = None
 
     # For the owner
-
-    @property
-    def doomed(self) -> bool:
-        """Tell whether batches that were given up are still there."""
-        return self._doomed > 0
-
-    def doom(self) -> None:
-        """Give up everything that waits; `drop` hands it out, batch by batch, before anything newer is read."""
-        self._doomed = len(self._batches)
 
     def bind(self, cluster: str) -> None:
         """Learn which cluster Kafka is; take over or set aside what a former process left."""
@@ -311,7 +298,6 @@ class Spill:
         # The rest was answered, or is of a write that seemed to fail.
         self._answered = [batch for batch in there if batch.id not in wanted]
         if gone:
-            self._doomed = 0
             self._lose(gone)
 
     def _abandon(self, why: str, detail: str) -> None:
@@ -323,7 +309,7 @@ class Spill:
         for batches in (self._batches, self._loans, self._answered):
             batches.clear()
         self._found, self._known, self._open, self._aside = None, True, False, why
-        self._doomed = self.size = 0
+        self.size = 0
         self._unread_since = 0.0
         self._retry_at = self._now
         self._store.close()

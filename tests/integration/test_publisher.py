@@ -7,7 +7,7 @@ a real one.
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
 
 import pytest
@@ -42,7 +42,7 @@ class Road:
         self.latencies: list[float] = []
         self.trouble: list[str] = []
         self.dropped = 0
-        self.path = Path(most, 64 * 1024 * 1024)
+        self.path = Path(most, 64 * 1024 * 1024, on_lost=self._note_lost)
         self.publisher = Publisher(
             KafkaSettings(
                 bootstrap_servers=cluster.bootstrap, extra={key.replace("_", "."): extra[key] for key in extra}
@@ -59,9 +59,13 @@ class Road:
         return self.publisher.handed_over + self.publisher.holding + len(self.path)
 
     def offer(self, records: list[Record]) -> None:
-        go, dropped = self.path.offer(records, self.publisher.handed_over)
-        self.dropped += dropped
+        go = self.path.offer(records, self.publisher.handed_over)
         self.path.put_back(self.publisher.hand_over(go))
+        self.path.relieve(time.monotonic())
+
+    def _note_lost(self, account: str, records: Sequence[Record]) -> None:
+        assert account == "dropped"
+        self.dropped += len(records)
 
     def turn(self) -> None:
         """Take answers, and hand over what waits, unless something failed and is not back yet."""

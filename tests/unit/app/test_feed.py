@@ -5,7 +5,7 @@ import socket
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from threading import Event, Thread
-from time import monotonic
+from time import monotonic, time_ns
 from types import MappingProxyType
 from typing import Any, cast
 
@@ -68,7 +68,8 @@ class FakeOutlet:
         losses, self.losses = self.losses, []
         return losses
 
-    def give_up(self, cause: str) -> None:
+    def give_up(self, cause: str, since_ms: int) -> None:
+        assert time_ns() // 1_000_000 - 10_000 < since_ms
         self.given_up.append(cause)
 
     def save(self, deadline: float) -> int:

@@ -263,6 +263,14 @@ def test_a_long_overflow_is_told_of_each_minute() -> None:
     assert [event for event, _ in stage.lines] == ["queue_overflows"]
 
 
+def test_what_an_overflow_cost_is_told_at_a_stop_too() -> None:
+    stage = Stage()
+    stage.offer(HIGH)
+    stage.offer(1000, size=1000)
+    stage.outlet.save(0.0)
+    assert sum(told.lost for told in stage.outlet.take_losses()) == stage.outlet.accounts().dropped > 0
+
+
 def test_conflated_ticks_count_as_lost() -> None:
     stage = Stage(policy="conflate")
     stage.offer(HIGH)
@@ -319,29 +327,24 @@ def test_letting_go_does_not_end_the_pause_after_a_failure() -> None:
     assert stage.numbers == []
 
 
-def test_what_is_given_up_is_counted_and_told_of_at_once_with_its_cause() -> None:
+def test_what_was_read_since_a_moment_is_given_up_counted_and_told_of_with_its_cause() -> None:
     stage = Stage()
     stage.outlet.held = True
     stage.offer(5)
-    stage.outlet.give_up("lost_ownership")
-    assert stage.outlet.accounts().dropped == 5
-    assert stage.outlet.waiting == 0
-    assert stage.outlet.take_losses() == [loss("lost_ownership", 0, 4)]
+    stage.outlet.give_up("lost_ownership", T0_MS + 2)
+    assert stage.outlet.accounts().dropped == 3
+    assert stage.outlet.waiting == 2
+    assert stage.outlet.take_losses() == [loss("lost_ownership", 2, 4)]
 
 
-def test_what_is_given_up_on_disk_follows_turn_by_turn() -> None:
-    stage = Stage(MemoryStore())
+def test_what_was_lost_and_not_told_of_is_not_safe() -> None:
+    stage = Stage()
     stage.outlet.held = True
-    stage.offer(1000, size=1000)
-    stage.outlet.move_on(1.0)
-    assert stage.outlet.spilled > 0
-    stage.outlet.give_up("lost_ownership")
-    assert stage.outlet.accounts().balanced
-    for moment in range(10):
-        stage.outlet.move_on(2.0 + moment)
-    assert (stage.outlet.waiting, stage.outlet.accounts().dropped) == (0, 1000)
-    assert sum(told.lost for told in stage.outlet.take_losses()) == 1000
-    assert stage.store.rows == {}
+    stage.offer(5)
+    stage.outlet.give_up("lost_ownership", T0_MS)
+    assert stage.outlet.safe_us((T0_MS + 99) * 1000) == T0_MS * 1000
+    stage.outlet.take_losses()
+    assert stage.outlet.safe_us((T0_MS + 99) * 1000) == (T0_MS + 99) * 1000
 
 
 # What is safe

@@ -213,13 +213,20 @@ class Path(RuleBasedStateMachine):
     def disk(self, fault: str) -> None:
         self.store.full, self.store.broken = fault == "full", fault == "broken"
 
+    @precondition(lambda self: not self.roomy and self.spill)
+    @rule()
+    def damage(self) -> None:
+        """The spill's file cannot be read any more: what only it has is lost, counted, as soon as that is seen."""
+        self.store.damaged = True
+        self.gone |= {record[2] for record in self.store.records}
+
     @precondition(lambda self: not self.roomy)
     @rule()
     def give_up(self) -> None:
-        before = {record[2] for record in self.store.records}
         path = self.outlet._path
-        self.gone |= before | {r[2] for place in (path._head, path._queue, path._slots.values()) for r in place}
-        self.outlet.give_up("lost_ownership")
+        since_ms = max((r[2] for place in (path._queue, path._slots.values()) for r in place), default=0)
+        self.gone |= {r[2] for place in (path._queue, path._slots.values()) for r in place if r[2] >= since_ms}
+        self.outlet.give_up("lost_ownership", since_ms)
 
     @rule()
     def crash(self) -> None:
@@ -229,8 +236,8 @@ class Path(RuleBasedStateMachine):
         there |= {ms for ms, record in self.offered.items() if b"huge" in record[1]}
         missing = set(self.offered) - there - self.published_before()
         assert not {ms for ms in missing if ms < safe_ms}, "it was called safe"
-        if self.store.full or self.store.broken:
-            return  # a successor would wait for the disk
+        if self.store.full or self.store.broken or self.store.damaged:
+            return  # a successor would wait for the disk, or find nothing
         self.forgiven |= missing
         self.end()
 
@@ -238,7 +245,7 @@ class Path(RuleBasedStateMachine):
     @rule()
     def stop(self) -> None:
         """A stop in order leaves everything in the spill, if it takes it."""
-        if self.store.full or self.store.broken:
+        if self.store.full or self.store.broken or self.store.damaged:
             return
         outside = self.outlet.save(0.0)
         assert outside == self.outlet.waiting - self.outlet.spilled
@@ -266,7 +273,9 @@ class Path(RuleBasedStateMachine):
     def what_is_safe_only_grows(self) -> None:
         before, self.safe_us = self.safe_us, self.outlet.safe_us((self.ms + 1) * 1000)
         assert before <= self.safe_us
-        if not self.outlet.waiting:
+        losses = (self.outlet._losses, self.outlet._overflow)
+        untold = bool(self.outlet._told) or any(one.since_ms is not None for one in losses)
+        if not self.outlet.waiting and not untold:
             assert self.safe_us == (self.ms + 1) * 1000
 
     @invariant()

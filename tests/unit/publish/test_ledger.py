@@ -5,7 +5,7 @@ from dataclasses import fields, replace
 import pytest
 
 from bridge.model import Accounts
-from bridge.publish.ledger import Ledger
+from bridge.publish.ledger import Ledger, Loss, Losses
 
 TERMS = [term.name for term in fields(Ledger)]
 OUT = [name for name in TERMS if name not in ("received", "recovered")]
@@ -37,3 +37,15 @@ def test_a_tick_that_came_in_is_accounted_for_by_any_way_out(way_in: str, way_ou
     came_in = replace(Accounts(), **{way_in: 1})
     assert not came_in.balanced
     assert replace(came_in, **{way_out: 1}).balanced
+
+
+def test_losses_are_summed_up_by_cause_and_symbol_and_enclose_when_the_ticks_were_received() -> None:
+    losses = Losses()
+    losses.note("overflow", [(b"A", b"", 1005), (b"B", b"", 1006), (b"A", b"", 1009)])
+    losses.note("undeliverable", [(b"A", b"", 1007)])
+    assert losses.take() == [
+        Loss(b"A", "overflow", 2, 1_005_000, 1_009_999),
+        Loss(b"B", "overflow", 1, 1_006_000, 1_006_999),
+        Loss(b"A", "undeliverable", 1, 1_007_000, 1_007_999),
+    ]
+    assert losses.take() == []

@@ -196,17 +196,6 @@ def test_a_large_file_is_shrunk_once_nothing_is_in_it() -> None:
     assert shrunk == [1]
 
 
-def test_what_was_given_up_is_handed_out_before_anything_newer_is_read() -> None:
-    spill = Stage().spill
-    spill.append(records(0, 3))
-    spill.append(records(3, 6))
-    spill.doom()
-    spill.append(records(6, 9))
-    assert (spill.doomed, spill.read()) == (True, ())
-    assert [spill.drop(), spill.drop()] == [records(0, 3), records(3, 6)]
-    assert (spill.doomed, spill.read()) == (False, records(6, 9))
-
-
 def test_closing_forgets_what_is_answered() -> None:
     stage = Stage()
     stage.spill.append(records(0, 3))

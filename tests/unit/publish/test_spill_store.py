@@ -50,6 +50,13 @@ def test_what_is_written_is_there_when_the_file_is_opened_again(store: Store) ->
     assert contents(store, found.batches) == [records(0, 5), records(5, 9)]
 
 
+def test_every_change_is_synced_before_it_counts(store: Store) -> None:
+    store.open("ticks")
+    assert store._db is not None
+    modes = [store._db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous")]
+    assert modes == ["wal", 2]
+
+
 def test_a_batch_knows_how_many_it_is_and_since_when() -> None:
     batch, data = row(7, records(3, 9))
     assert batch == (7, 6, len(data), 1_790_000_000_003, 1_790_000_000_008)
