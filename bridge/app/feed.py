@@ -74,6 +74,7 @@ class Feed:
 
     def _turn(self) -> None:
         now, wall = time.monotonic(), time.time()
+        asked_us = self._venue.wall_us()
         ready = self._select(self._timeout(now, wall))
         slept = self._wake(time.monotonic(), time.time() - wall)
         now = self.beat
@@ -85,6 +86,8 @@ class Feed:
                 link.unheard(slept)
             elif transport is not None and (transport.fileno() in ready or transport.pending()):
                 self._read(link, now)
+            else:
+                link.heard_nothing(asked_us)
             # Pacing counts from here: what came before in this turn may have taken its time.
             link.work(time.monotonic(), time.time())
         self._outlet.move_on(now)

@@ -18,7 +18,7 @@ from bridge.model import Desired, Limits, LinkState, Progress, SymbolState
 from bridge.upstream.backoff import Backoff
 from bridge.upstream.pacing import Pacing
 from bridge.upstream.session import Fault, Received, Session
-from bridge.upstream.transport import Transport
+from bridge.upstream.transport import READ_MAX, Transport
 
 #: Seconds that the peer has for its close frame.
 FAREWELL_S = 1.0
@@ -70,7 +70,8 @@ class Link:
         self._discard = False
         self._since_us = 0
         self._down_since: float | None = None
-        self.last_frame_us = 0  # when the newest frame of any kind came
+        self._empty_us = 0  # when nothing waited in the socket, for sure
+        self.last_frame_us = 0  # the newest frame of any kind did not come before
         self._reason = STARTING
         self._detail = ""
 
@@ -83,6 +84,10 @@ class Link:
     def want(self, desired: Desired, now: float) -> None:
         """Take the newest desired set."""
         self.wants.want(desired, now)
+
+    def heard_nothing(self, asked_us: int) -> None:
+        """Note that there was nothing to read at a moment, or later."""
+        self._empty_us = max(self._empty_us, asked_us)
 
     def unheard(self, seconds: float) -> None:
         """Take seconds in which nothing was read for such that have not passed."""
@@ -104,7 +109,10 @@ class Link:
             return None
         received = session.receive(data, now) if data and not self._discard else None
         if session.last_frame == now:
-            self.last_frame_us = began_us
+            # Not when it was read: it may have waited, and what came after it will never be read if the line breaks.
+            self.last_frame_us = self._empty_us
+        if len(data) < READ_MAX:
+            self._empty_us = began_us
         try:
             for payload in received.pongs if received and self._phase is Phase.UP else ():
                 transport.pong(payload)
@@ -121,7 +129,8 @@ class Link:
 
     def work(self, now: float, wall: float) -> None:
         """Do what is due."""
-        self.wants.resume(self.number, now, self.session.refusal if self.session else None)
+        if self.session is not None:
+            self.wants.resume(self.number, now, self.session.refusal)
         self.wants.work(now)
         if self._phase is Phase.CLOSING and now >= self._phase_ends:
             self._down(self._farewell_to, now)
@@ -231,7 +240,7 @@ class Link:
         self._venue.dial(self._venue, self.partition, self._attempt)
 
     def _up(self, transport: Transport, now: float) -> None:
-        self._since_us = self._venue.wall_us()
+        self._since_us = self._empty_us = self._venue.wall_us()
         self.number = max(self._since_us, self.number + 1)
         self._phase = Phase.UP
         self._down_since = None
