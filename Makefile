@@ -4,6 +4,8 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
+# Most of the tests' time is waiting; the tests of one file share what they have set up.
+PARALLEL ?= -n 2 --dist loadfile
 
 .PHONY: help demo test check bench soak fmt lock docs clean
 
@@ -14,7 +16,8 @@ demo: .venv/.installed ## See it work: control records in, live ticks out, until
 	@exec $(BIN)/tickbridge demo $(ARGS)
 
 test: .venv/.installed .venv/.tools ## Run all tests, on a real Kafka
-	$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m tests.support.jars >/dev/null || true
+	$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
 check: .venv/.installed .venv/.tools ## Everything that CI holds: format, lint, types, drift of generated files, tests with coverage
 	$(BIN)/ruff format --check .
@@ -24,7 +27,7 @@ check: .venv/.installed .venv/.tools ## Everything that CI holds: format, lint, 
 	$(BIN)/python -m scripts.chart_schema --check
 	$(BIN)/python -m scripts.topics_doc --check
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest $(ARGS)
+	$(BIN)/coverage run -m pytest $(PARALLEL) $(ARGS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 

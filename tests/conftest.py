@@ -76,8 +76,25 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.line(missing, yellow=True)
     elif notes := config.stash.get(KAFKA_NOTES, None):
         terminalreporter.section("Apache Kafka")
-        for note in notes:
+        for note in dict.fromkeys(notes):
             terminalreporter.line(note)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Let a worker of a parallel run hand its lines to the process that writes the report."""
+    output: dict[str, Any] | None = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output["kafka_notes"] = session.config.stash.get(KAFKA_NOTES, [])
+        output["kafka_missing"] = session.config.stash.get(KAFKA_MISSING, "")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    output: dict[str, Any] = getattr(node, "workeroutput", {})
+    if output.get("kafka_notes"):
+        node.config.stash.setdefault(KAFKA_NOTES, []).extend(output["kafka_notes"])
+    if output.get("kafka_missing"):
+        node.config.stash[KAFKA_MISSING] = output["kafka_missing"]
 
 
 def _needing_kafka(items: list[pytest.Item]) -> list[pytest.Item]:

@@ -139,6 +139,7 @@ def test_backpressure_shows_what_waits_and_its_bounds(identity: Identity) -> Non
         accounts=Accounts(in_flight=9),
         places={"handed_over": 5, "queue": 4},
         queue_bytes=800,
+        spill_bytes=70,
         kafka_trouble="no broker",
     )
     assert document(identity, feed)["backpressure"] == {
@@ -148,6 +149,7 @@ def test_backpressure_shows_what_waits_and_its_bounds(identity: Identity) -> Non
         "handed_over_max": 25_000,
         "queue_bytes": 800,
         "queue_max_bytes": 64 * 1024 * 1024,
+        "spill_bytes": 70,
         "trouble": "no broker",
     }
 
