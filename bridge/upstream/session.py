@@ -18,6 +18,7 @@ from enum import Enum, auto
 from bridge.errors import LocalProtocolError
 from bridge.model import Limits, WireTick
 from bridge.upstream.dialects import Answer, Dialect, Remedy
+from bridge.upstream.dialects.remedies import Wait, wait_after
 from bridge.upstream.frames import FrameReader
 from bridge.upstream.pacing import Pacing
 from bridge.upstream.reconcile import Plan, Reconciler
@@ -61,7 +62,11 @@ class Fault:
     kind: str
     detail: str
     code: int | None = None
-    token: bool = False
+
+    @property
+    def token(self) -> bool:
+        """Tell whether it is the token that the venue does not accept."""
+        return self.kind == "token"
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +250,8 @@ class Session:
             self._tally.requests["unknown", "late"] += 1
             fields: dict[str, object] = {"seq_id": answer.seq_id, "ret": answer.ret}
             notes.append(Note("answer_without_request", "warning", fields))
+            if not answer.seq_id and self._dialect.remedy(answer.ret) is Remedy.TOKEN:
+                self._end(_token_refused(answer))  # it answers the connection itself
             return
         self._waiting.remove(sent)
         accepted = answer.ret == 200
@@ -279,12 +286,13 @@ class Session:
         if plan is not None:
             self.refusal = sent.at, now
         remedy = self._reconciler.refuse(plan, answer.ret, now) if plan else self._dialect.remedy(answer.ret)
-        if remedy is Remedy.SLOW:
+        wait = wait_after(remedy)
+        if remedy is Remedy.TOKEN:
+            self._end(_token_refused(answer))
+        elif wait is Wait.SLOWER:
             self._pacing.slow_down(now)
-        elif remedy is Remedy.TOKEN:
-            detail = f"the venue answers {answer.ret}: it does not accept the token"
-            self._end(Fault("token", detail, 1000, token=True))
-        elif remedy is Remedy.BUG:
+            self.useful = False  # the venue may end it for that, and the next one would be too fast as well
+        elif wait is Wait.LONGEST:
             self._pacing.hold(now + self._limits.reconnect_max_s)
         fields: dict[str, object] = {"ret": answer.ret, "says": answer.message[:TOLD], "remedy": remedy.value}
         if plan is not None:
@@ -302,6 +310,10 @@ class Session:
             self._phase = TRANSITIONS[self._phase, event]
         except KeyError:
             raise LocalProtocolError(f"session: {event.name} cannot happen in phase {self._phase.name}") from None
+
+
+def _token_refused(answer: Answer) -> Fault:
+    return Fault("token", f"the venue answers {answer.ret}: it does not accept the token", 1000)
 
 
 def _other_frames(pings: list[bytes], pongs: int, binaries: int, oversized: int) -> list[tuple[str, int]]:

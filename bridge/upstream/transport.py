@@ -1,7 +1,12 @@
-"""The one door to websocket-client: it makes the connection, TLS, proxies and all writes.
+"""The one door to websocket-client: it makes the connection, TLS, proxies and every frame that is written.
 
 Reads bypass it: its socket is read in bulk, without blocking, and the bytes go to ``frames``. Nothing of the library's
 types or exceptions leaves this file, and no text that could hold the address, and with it the token, ever does.
+
+A proxy is what the environment says: ``HTTPS_PROXY`` (for ``ws`` addresses ``HTTP_PROXY``), as ``http://host:port`` or
+``http://user:password@host:port``, and ``NO_PROXY``. It is asked for a tunnel (CONNECT) and learns the venue's host and
+port; the token goes through TLS, inside. Redirects are not followed: the token is for the address that the operator has
+given, and for nobody to whom that address points.
 """
 
 from __future__ import annotations
@@ -10,19 +15,25 @@ import contextlib
 import socket
 import ssl
 import struct
-from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import websocket
 
 from bridge.errors import TokenRefused, UpstreamUnavailable
+from bridge.upstream.dialects import remedies
+from bridge.upstream.dialects.remedies import Wait
 
 #: One read takes at most this much, so that one turn of the loop is bounded.
 READ_MAX = 256 * 1024
-#: Seconds that one write may take; a peer that does not read for so long is gone.
-WRITE_TIMEOUT_S = 5.0
+#: Seconds that one write may take: the loop stands still meanwhile, and what we write fits into any socket's buffer
+#: unless the peer has ceased to read.
+WRITE_TIMEOUT_S = 0.5
 
 _TLS_RECORD = 16 * 1024
+#: HTTP status of an upgrade that is granted.
+SWITCHING = 101
 
 
 class Transport:
@@ -70,15 +81,15 @@ class Transport:
 
     def send(self, text: str) -> None:
         """Send a text message."""
-        self._write(lambda: self._connection.send(text))
+        self._write(text, websocket.ABNF.OPCODE_TEXT)
 
     def pong(self, payload: bytes) -> None:
         """Answer a ping."""
-        self._write(lambda: self._connection.pong(payload))
+        self._write(payload, websocket.ABNF.OPCODE_PONG)
 
     def close_frame(self, code: int) -> None:
         """Send a close frame; the peer's comes as a read."""
-        self._write(lambda: self._connection.send_close(code))
+        self._write(struct.pack("!H", code), websocket.ABNF.OPCODE_CLOSE)
 
     def close(self) -> None:
         """Drop the connection; never fails."""
@@ -92,11 +103,15 @@ class Transport:
             self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.close()
 
-    def _write(self, write: Callable[[], object]) -> None:
+    def _write(self, payload: str | bytes, opcode: int) -> None:
+        frame = websocket.ABNF.create_frame(payload, opcode).format()
         try:
+            # Not the library's own loop, which grants this time anew to each piece that a slow peer takes.
             self._sock.settimeout(WRITE_TIMEOUT_S)
-            write()
-        except (OSError, websocket.WebSocketException) as error:
+            self._sock.sendall(frame)
+        except TimeoutError:
+            raise UpstreamUnavailable("write", "the venue does not take what we send") from None
+        except OSError as error:
             raise UpstreamUnavailable("write", _why(error)) from None
         finally:
             with contextlib.suppress(OSError):
@@ -113,12 +128,16 @@ def connect(address: str, *, timeout_s: float, ca_file: Path | None = None) -> T
     sslopt = {"context": _context(ca_file)} if address.startswith("wss:") else {}
     connection = websocket.WebSocket(sslopt=sslopt, skip_utf8_validation=True)
     try:
-        connection.connect(address, timeout=timeout_s, suppress_origin=True)  # type: ignore[no-untyped-call]
+        # A redirect would be followed with an address that another has chosen.
+        connection.connect(address, timeout=timeout_s, suppress_origin=True, redirect_limit=0)  # type: ignore[no-untyped-call]
         return Transport(connection)
     except websocket.WebSocketBadStatusException as error:
         raise _refused(error.status_code) from None
     except (OSError, websocket.WebSocketException, ValueError) as error:
-        raise UpstreamUnavailable(_kind(error), _why(error)) from None
+        answered = connection.handshake_response
+        if answered is not None and answered.status != SWITCHING:
+            raise _refused(answered.status) from None
+        raise UpstreamUnavailable(_kind(error), _why(error) + _by_way_of(address)) from None
 
 
 def _context(ca_file: Path | None) -> ssl.SSLContext:
@@ -135,13 +154,30 @@ def _context(ca_file: Path | None) -> ssl.SSLContext:
     return context
 
 
+#: What an answer to the upgrade means, in words; 400 was seen for a token that had lost its end.
+_MEANS: dict[str | int, str] = {
+    "token": ": it does not accept the token",
+    "too_many_connections": ": the token has a connection already",
+    400: ": it does not understand us, or the token is not whole",
+    **dict.fromkeys((301, 302, 303, 307, 308), ": it sends us elsewhere, where the token must not go"),
+}
+
+
 def _refused(status: int | None) -> UpstreamUnavailable:
-    """Name the venue's answer to the upgrade (protocol sheet 6, HTTP status)."""
-    if status in (401, 403):
-        return TokenRefused("token", f"the venue answers the upgrade with {status}: it does not accept the token")
-    if status == 429:
-        return UpstreamUnavailable("too_many_connections", "the venue answers 429: the token has a connection already")
-    return UpstreamUnavailable("refused", f"the venue answers the upgrade with {status}")
+    """Name the venue's answer to the upgrade."""
+    error = remedies.of_upgrade(status)
+    kind = TokenRefused if error.wait is Wait.LONGEST else UpstreamUnavailable
+    meaning = _MEANS.get(error.kind, _MEANS.get(status or 0, ""))
+    return kind(error.kind, f"the venue answers the upgrade with {status}{meaning}")
+
+
+def _by_way_of(address: str) -> str:
+    """Say which proxy there may be on the way: what failed may be the way to it, or from there."""
+    parts = urlsplit(address)
+    named = getproxies().get("https" if parts.scheme == "wss" else "http", "")
+    if not named or proxy_bypass(parts.hostname or ""):
+        return ""
+    return f" (the environment names the proxy {urlsplit(named).hostname})"
 
 
 _KINDS: tuple[tuple[type[Exception], str], ...] = (

@@ -4,8 +4,9 @@ import select
 import socket
 import time
 import traceback
+from base64 import b64encode
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -15,7 +16,10 @@ import trustme
 
 from bridge.errors import TokenRefused, UpstreamUnavailable
 from bridge.simulator import Simulator, SimulatorConfig, Switches
+from bridge.upstream.dialects import Ask
+from bridge.upstream.dialects.alltick import AllTick
 from bridge.upstream.transport import READ_MAX, WRITE_TIMEOUT_S, Transport, connect
+from tests.support.faults import over, venue_behind_line
 
 TOKEN = "sesame-1234-sesame"
 
@@ -80,6 +84,20 @@ def write_pem(tmp_path: Path) -> Callable[[str, bytes], Path]:
     return write
 
 
+@pytest.fixture
+def trusted(authority: trustme.CA, write_pem: Callable[[str, bytes], Path]) -> Path:
+    """Who signed the certificate of the venue `secure`."""
+    return write_pem("ca.pem", authority.cert_pem.bytes())
+
+
+@pytest.fixture
+def secure(
+    make_venue: Callable[..., Simulator], authority: trustme.CA, write_pem: Callable[[str, bytes], Path]
+) -> Simulator:
+    """A venue that speaks wss."""
+    return make_venue(write_pem("venue.pem", authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.bytes()))
+
+
 def failure(address: str, *, timeout_s: float = 2.0, ca_file: Path | None = None) -> UpstreamUnavailable:
     """Try to connect; give why that failed, having looked that the token is in none of it."""
     with pytest.raises(UpstreamUnavailable) as caught:
@@ -99,6 +117,7 @@ def failure(address: str, *, timeout_s: float = 2.0, ca_file: Path | None = None
         (403, "token", TokenRefused),
         (429, "too_many_connections", UpstreamUnavailable),
         (400, "refused", UpstreamUnavailable),
+        (404, "refused", UpstreamUnavailable),
         (503, "refused", UpstreamUnavailable),
     ],
 )
@@ -126,9 +145,6 @@ def test_a_wrong_token_is_a_refused_token(make_venue: Callable[..., Simulator]) 
         b"HTTP/1.1 101 Switching Protocols\r\n\r\n",
         b"HTTP/1.1 101 S\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: wrong\r\n\r\n",
         b"HTTP/1.1 503 No\r\nContent-Length: abc\r\n\r\n",
-        b"HTTP/1.1 301 Moved\r\n\r\n",
-        b"HTTP/1.1 301 Moved\r\nLocation: %s\r\n\r\n" % TOKEN.encode(),
-        b"HTTP/1.1 301 Moved\r\nLocation: wss://[::1/%s\r\n\r\n" % TOKEN.encode(),
     ],
 )
 def test_an_answer_that_is_no_handshake_is_said_to_be_none(serve: Serve, reply: bytes) -> None:
@@ -160,22 +176,129 @@ def test_a_name_that_nobody_has_is_a_dns_failure() -> None:
     assert failure("ws://venue.invalid/").kind == "dns"
 
 
+# Redirects
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("scheme", ["ws", "wss"])
+def test_a_redirect_is_refused_and_nobody_else_is_called(serve: Serve, scheme: str, status: int) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as elsewhere:
+        elsewhere.settimeout(0.1)
+        location = f"{scheme}://127.0.0.1:{elsewhere.getsockname()[1]}/?token={TOKEN}"
+        port = serve(b"HTTP/1.1 %d No\r\nLocation: %b\r\n\r\n" % (status, location.encode()))
+        error = failure(f"ws://127.0.0.1:{port}/")
+        assert error.kind == "refused"
+        assert f"{status}: it sends us elsewhere" in error.detail
+        with pytest.raises(TimeoutError):
+            elsewhere.accept()
+
+
+@pytest.mark.parametrize("where", [b"", b"Location: %b\r\n", b"Location: wss://[::1/%b\r\n"])
+def test_a_redirect_to_nowhere_is_refused_like_any_other(serve: Serve, where: bytes) -> None:
+    port = serve(b"HTTP/1.1 301 Moved\r\n%b\r\n" % where.replace(b"%b", TOKEN.encode()))
+    assert failure(f"ws://127.0.0.1:{port}/").kind == "refused"
+
+
+# Proxies
+
+
+class Tunnels:
+    """A proxy that makes tunnels (CONNECT) and keeps what it was told in the clear."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+        self.asked: list[bytes] = []
+        self.carried = bytearray()
+        self._listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        stack.callback(self._listener.shutdown, socket.SHUT_RDWR)
+        self.port: int = self._listener.getsockname()[1]
+        Thread(target=self._run, daemon=True).start()
+
+    def _run(self) -> None:
+        with suppress(OSError):
+            while True:
+                client = self._stack.enter_context(self._listener.accept()[0])
+                self.asked.append(client.recv(65_536))
+                host, port = self.asked[-1].split(b" ")[1].rsplit(b":", 1)
+                server = self._stack.enter_context(socket.create_connection((host.decode(), int(port))))
+                client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+                for source, sink in ((client, server), (server, client)):
+                    Thread(target=self._carry, args=(source, sink), daemon=True).start()
+
+    def _carry(self, source: socket.socket, sink: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(65_536):
+                self.carried += data
+                sink.sendall(data)
+
+
+@pytest.fixture
+def tunnels() -> Iterator[Tunnels]:
+    with ExitStack() as stack:
+        yield Tunnels(stack)
+
+
+@pytest.mark.parametrize("name", ["HTTPS_PROXY", "https_proxy"])
+def test_over_a_proxy_the_token_goes_through_tls_and_the_proxy_learns_only_where_to(
+    secure: Simulator, trusted: Path, tunnels: Tunnels, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(name, f"http://us:pass%40word@127.0.0.1:{tunnels.port}")
+    opened = connect(f"{secure.url()}?token={TOKEN}", timeout_s=2.0, ca_file=trusted)
+    opened.close_frame(1000)
+    assert read(opened, 4)[:2] == b"\x88\x02"
+    opened.close()
+    (asked,) = tunnels.asked
+    assert asked.startswith(b"CONNECT 127.0.0.1:%d HTTP/1.1\r\n" % secure.port)
+    assert b"Proxy-Authorization: Basic %b\r\n" % b64encode(b"us:pass@word") in asked
+    assert TOKEN.encode() not in asked + tunnels.carried
+    assert len(secure.record.connections) == 1
+
+
+def test_a_proxy_changes_nothing_about_whom_we_trust(
+    secure: Simulator, write_pem: Callable[[str, bytes], Path], tunnels: Tunnels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{tunnels.port}")
+    error = failure(secure.url(), ca_file=write_pem("another.pem", trustme.CA().cert_pem.bytes()))
+    assert error.kind == "tls"
+    assert len(tunnels.asked) == 1
+    assert not secure.record.connections
+
+
+def test_who_is_excepted_is_called_without_the_proxy(
+    make_venue: Callable[..., Simulator], tunnels: Tunnels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    venue = make_venue()
+    monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{tunnels.port}")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1,venue.invalid")
+    connect(f"{venue.url()}?token={TOKEN}", timeout_s=2.0).close()
+    assert not tunnels.asked
+    assert "proxy" not in failure("ws://venue.invalid/").detail
+
+
 def test_a_proxy_that_refuses_is_named(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     port = serve(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n")
     monkeypatch.setenv("https_proxy", f"http://user:{TOKEN}@127.0.0.1:{port}")
-    assert failure("wss://venue.invalid/").kind == "proxy"
+    error = failure("wss://venue.invalid/")
+    assert (error.kind, "proxy 127.0.0.1" in error.detail) == ("proxy", True)
+
+
+@pytest.mark.parametrize(("proxy", "kind"), [("127.0.0.1:1", "network"), ("proxy.invalid:3128", "dns")])
+def test_a_proxy_that_is_not_there_is_not_taken_for_the_venue(
+    monkeypatch: pytest.MonkeyPatch, proxy: str, kind: str
+) -> None:
+    monkeypatch.setenv("https_proxy", f"http://user:{TOKEN}@{proxy}")
+    error = failure("wss://venue.example/")
+    assert error.kind == kind
+    assert error.detail.endswith(f"(the environment names the proxy {proxy.partition(':')[0]})")
 
 
 # TLS
 
 
 def test_a_venue_with_a_trusted_certificate_is_connected_and_gives_no_address_back(
-    make_venue: Callable[..., Simulator], authority: trustme.CA, write_pem: Callable[[str, bytes], Path]
+    secure: Simulator, trusted: Path
 ) -> None:
-    pem = authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.bytes()
-    venue = make_venue(write_pem("venue.pem", pem))
-    ca_file = write_pem("ca.pem", authority.cert_pem.bytes())
-    opened = connect(f"{venue.url()}?token={TOKEN}", timeout_s=2.0, ca_file=ca_file)
+    opened = connect(f"{secure.url()}?token={TOKEN}", timeout_s=2.0, ca_file=trusted)
     opened.close()
     assert TOKEN not in repr(opened)
 
@@ -211,15 +334,10 @@ def test_a_plain_server_where_tls_is_expected_is_a_tls_failure(serve: Serve) -> 
     assert failure(f"wss://127.0.0.1:{serve(b'HTTP/1.1 400 Bad Request')}/").kind == "tls"
 
 
-def test_what_tls_holds_back_is_pending_until_it_is_read(
-    make_venue: Callable[..., Simulator], authority: trustme.CA, write_pem: Callable[[str, bytes], Path]
-) -> None:
-    pem = authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.bytes()
-    venue = make_venue(write_pem("venue.pem", pem))
-    ca_file = write_pem("ca.pem", authority.cert_pem.bytes())
-    opened = connect(f"{venue.url()}?token={TOKEN}", timeout_s=2.0, ca_file=ca_file)
+def test_what_tls_holds_back_is_pending_until_it_is_read(secure: Simulator, trusted: Path) -> None:
+    opened = connect(f"{secure.url()}?token={TOKEN}", timeout_s=2.0, ca_file=trusted)
     expected = b"x" * (3 * READ_MAX)
-    venue.faults.send_raw(expected)
+    secure.faults.send_raw(expected)
     assert read(opened, len(expected)) == expected
     assert not opened.pending()
     opened.close()
@@ -276,15 +394,58 @@ def test_a_close_frame_is_answered_by_the_venue(pair: tuple[Transport, Simulator
     assert read(opened, 4)[:2] == b"\x88\x02"
 
 
-@pytest.mark.slow
-def test_a_venue_that_does_not_read_is_given_up_after_the_write_timeout(pair: tuple[Transport, Simulator]) -> None:
-    opened, venue = pair
-    venue.switches.half_open = True
+@pytest.fixture(params=["ws", "wss"])
+def connected(request: pytest.FixtureRequest, trusted: Path) -> Iterator[tuple[Transport, Simulator]]:
+    venue = request.getfixturevalue("secure") if request.param == "wss" else request.getfixturevalue("make_venue")()
+    opened = connect(f"{venue.url()}?token={TOKEN}", timeout_s=2.0, ca_file=trusted)
+    yield opened, venue
+    opened.close()
+
+
+def fill(opened: Transport) -> tuple[UpstreamUnavailable, float]:
+    """Write more than the systems between us hold; give why that failed, and how long the last write took."""
+    text = "x" * 900_000
+    for _ in range(50):
+        begun = time.monotonic()
+        try:
+            opened.send(text)
+        except UpstreamUnavailable as error:
+            return error, time.monotonic() - begun
+    pytest.fail("every write was taken")
+
+
+@pytest.mark.parametrize("numb", ["half_open", "deaf"])
+def test_a_venue_that_does_not_read_holds_the_loop_up_for_half_a_second_at_most(
+    connected: tuple[Transport, Simulator], numb: str
+) -> None:
+    opened, venue = connected
+    venue.switches.update(**{numb: True})
+    error, took_s = fill(opened)
+    assert (error.kind, error.detail) == ("write", "the venue does not take what we send")
+    assert WRITE_TIMEOUT_S <= took_s < WRITE_TIMEOUT_S + 0.3
+
+
+def test_a_venue_that_reads_by_the_drop_gets_no_more_time_than_one_that_does_not(
+    connected: tuple[Transport, Simulator], trusted: Path
+) -> None:
+    _, venue = connected
+    with venue_behind_line(venue) as line:
+        opened = connect(f"{over(line, venue.url())}?token={TOKEN}", timeout_s=2.0, ca_file=trusted)
+        with closing(opened):
+            line.set(bandwidth=500_000)  # one write of ours is nearly two seconds of it
+            error, took_s = fill(opened)
+    assert error.kind == "write"
+    assert WRITE_TIMEOUT_S <= took_s < WRITE_TIMEOUT_S + 0.3
+
+
+def test_the_longest_request_of_all_is_taken_at_once_by_a_venue_that_has_just_ceased_to_read(
+    connected: tuple[Transport, Simulator],
+) -> None:
+    opened, venue = connected
+    venue.switches.deaf = True
     begun = time.monotonic()
-    with pytest.raises(UpstreamUnavailable) as caught:
-        opened.send("x" * 100_000_000)  # more than the two systems between us hold
-    assert caught.value.kind == "write"
-    assert WRITE_TIMEOUT_S <= time.monotonic() - begun < WRITE_TIMEOUT_S + 3.0
+    opened.send(AllTick().encode(Ask("subscribe", tuple(f"{number:032}.HK" for number in range(3000))), 1, "t"))
+    assert time.monotonic() - begun < 0.1
 
 
 def test_closing_twice_and_writing_after_it_do_no_harm(pair: tuple[Transport, Simulator]) -> None:

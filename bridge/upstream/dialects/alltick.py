@@ -12,7 +12,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 import msgspec
 
-from bridge.upstream.dialects import Answer, Ask, BadSymbol, Decoded, Remedy
+from bridge.upstream.dialects import Answer, Ask, BadSymbol, Decoded, Remedy, remedies
 
 HEARTBEAT, SUBSCRIBE, CANCEL = 22000, 22004, 22006
 TICK, DEPTH = 22998, 22999
@@ -20,15 +20,6 @@ TICK, DEPTH = 22998, 22999
 CANCEL_TICKS = 2
 
 _ANSWERS = {22001: "heartbeat", 22005: "subscribe", 22007: "cancel"}
-
-#: Sheet, section 6; everything that is not here is answered by slowing down.
-_REMEDIES = {
-    **dict.fromkeys((201, 202, 400, 402), Remedy.BUG),
-    **dict.fromkeys((401, 403), Remedy.TOKEN),
-    **dict.fromkeys((600, 601, 604), Remedy.NARROW),
-    603: Remedy.SHRINK,
-    **dict.fromkeys((429, 605, 606), Remedy.SLOW),
-}
 
 _EXCHANGES = {
     **dict.fromkeys(("NASDAQ", "NYSE", "AMEX", "ARCA", "BATS"), "US"),
@@ -160,7 +151,7 @@ class AllTick:
 
     def remedy(self, ret: int) -> Remedy:
         """Look the error up (sheet 6)."""
-        return _REMEDIES.get(ret, Remedy.SLOW)
+        return remedies.of_ret(ret)
 
 
 def _request(cmd_id: int, seq_id: int, trace: str, data: dict[str, object]) -> str:

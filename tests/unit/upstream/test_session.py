@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import json
 from collections import Counter
 from collections.abc import Iterable
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 
 from bridge.errors import LocalProtocolError
 from bridge.model import Limits, State
+from bridge.observe.metrics import DISCONNECT_REASONS, SESSION_OUTCOMES
+from bridge.upstream.dialects import Remedy
 from bridge.upstream.dialects.alltick import AllTick
+from bridge.upstream.dialects.remedies import BY_KIND, ERRORS, Wait, wait_after
 from bridge.upstream.pacing import Pacing
 from bridge.upstream.reconcile import Reconciler
 from bridge.upstream.session import TRANSITIONS, Event, Fault, Phase, Received, Session, Tally
@@ -375,6 +381,25 @@ def test_a_refused_token_ends_the_connection_and_a_close_frame_after_it_does_not
     assert not talk.session.useful
 
 
+@pytest.mark.parametrize("ret", [401, 403])
+def test_a_token_refused_before_anything_was_asked_is_refused(ret: int) -> None:
+    talk = Conversation()
+    talk.hear(answer({}, ret), now=0.1)
+    fault = talk.fault(0.1)
+    assert fault is not None
+    assert (fault.kind, fault.token, fault.code) == ("token", True, 1000)
+
+
+def test_too_fast_takes_back_that_the_connection_was_useful_until_the_venue_grants_something() -> None:
+    talk = Conversation().accepted(0.0, "A").want("AB")
+    useful = [talk.session.useful]
+    talk.hear(answer(talk.subscribes(2.0, "A", "B"), 606), now=2.1)
+    useful.append(talk.session.useful)
+    talk.hear(answer(talk.beats(10.0)), now=10.1)
+    useful.append(talk.session.useful)
+    assert useful == [True, False, True]
+
+
 @pytest.mark.parametrize("ret", [429, 605, 606, 999])
 def test_too_fast_makes_it_slower_each_time_until_it_is_accepted(ret: int) -> None:
     talk = Conversation().want("A")
@@ -412,11 +437,20 @@ def test_what_the_venue_does_not_understand_is_logged_with_the_request_and_waits
     assert talk.states == {"A": State.WAITING}
 
 
-def test_a_bad_code_is_a_warning_and_its_neighbours_go_on() -> None:
+@pytest.mark.parametrize("ret", [600, 601, 604])
+def test_a_bad_code_is_a_warning_and_its_neighbours_go_on(ret: int) -> None:
     talk = Conversation().want("AB")
-    (note,) = talk.hear(answer(talk.subscribes(0.0, "A", "B"), 600), now=0.1).notes
+    (note,) = talk.hear(answer(talk.subscribes(0.0, "A", "B"), ret), now=0.1).notes
     assert (note.event, note.level, note.fields["remedy"]) == ("request_refused", "warning", "narrow")
     assert "request" not in note.fields
+
+
+def test_too_many_codes_are_asked_for_by_halves_at_the_usual_pace() -> None:
+    talk = Conversation().want("ABCDEFGH")
+    (note,) = talk.hear(answer(talk.subscribes(0.0, *"ABCDEFGH"), 603), now=0.1).notes
+    assert (note.level, note.fields["remedy"]) == ("warning", "shrink")
+    talk.hear(answer(talk.subscribes(GAP, *"ABCD")), now=GAP)
+    assert {symbol for symbol, state in talk.states.items() if state is State.WAITING} == set("ABCD")
 
 
 def test_too_many_for_even_one_code_is_slowed_down_not_hammered() -> None:
@@ -503,6 +537,35 @@ def test_no_message_of_the_venue_can_flood_the_log() -> None:
     refusal = {**json.loads(answer(talk.subscribes(0.0, "A"), 400)), "msg": "x" * 900}
     (note,) = talk.hear(refusal, now=0.1).notes
     assert all(len(str(value)) <= 500 for value in note.fields.values())
+
+
+# The table of errors
+
+
+def test_every_kind_of_error_has_its_label_from_the_first_scrape() -> None:
+    ends = {error.kind for error in ERRORS if error.remedy in (None, Remedy.TOKEN)}
+    ours = {"opened", "revoked", "lost", "stop"}
+    assert {*SESSION_OUTCOMES, *DISCONNECT_REASONS} - ours == ends
+
+
+def test_only_the_kinds_of_the_table_end_a_connection() -> None:
+    source = ast.parse(Path(inspect.getfile(Session)).read_text(encoding="utf-8"))
+    calls = [node for node in ast.walk(source) if isinstance(node, ast.Call) and ast.unparse(node.func) == "Fault"]
+    kinds = {ast.literal_eval(call.args[0]) for call in calls}
+    assert kinds == {"silence", "heartbeat", "unanswered", "token", "protocol", "closed_by_venue"}
+    assert kinds <= BY_KIND.keys()
+
+
+def test_no_status_and_no_ret_is_of_two_kinds() -> None:
+    for numbers in ([n for one in ERRORS for n in one.upgrade], [n for one in ERRORS for n in one.ret]):
+        assert len(numbers) == len(set(numbers))
+
+
+@pytest.mark.parametrize("remedy", Remedy)
+def test_every_remedy_has_its_wait(remedy: Remedy) -> None:
+    assert wait_after(remedy) is (
+        {Remedy.NARROW: Wait.PACE, Remedy.SHRINK: Wait.PACE, Remedy.SLOW: Wait.SLOWER}.get(remedy, Wait.LONGEST)
+    )
 
 
 # The phases
