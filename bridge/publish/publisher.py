@@ -195,7 +195,8 @@ class Publisher:
                 self._on_latency(message.latency() or 0.0)
         elif error.code() in _NEVER and self._batches == len(_BATCHES) - 1:
             self.undeliverable += 1
-            self._on_undeliverable((message.key() or b"", message.value() or b"", message.timestamp()[1]))
+            value = message.value()  # the library has forgotten when it was received
+            self._on_undeliverable(next(record for record in given if record[1] == value))
         else:
             self.holding += 1
             turn.failed = turn.failed or (given, Counter())

@@ -281,26 +281,16 @@ class BackpressureSettings(_Group):
         64 * 1024 * 1024, ge=65_536, description="bytes of memory for ticks that wait for Kafka, from 65536"
     )
     block_max_s: float = Field(
-        8.0,
-        ge=0,
-        le=20,
-        description="seconds in all for which the policy block stops reading in one overflow, 0 to 20: the venue ends "
-        "a connection that is silent for longer",
+        8.0, ge=0, le=20, description="seconds in one overflow for which the policy block stops reading, 0 to 20"
     )
     spill_dir: Path | None = Field(
-        None,
-        description="a directory, of this instance alone, for ticks that find no room in memory; made if missing; left "
-        "out, nothing is kept on disk",
+        None, description="a directory of this instance alone, made if missing, to spill to; left out, there is none"
     )
     spill_max_bytes: int = Field(
-        1024 * 1024 * 1024,
-        ge=16 * 1024 * 1024,
-        description="bytes of ticks in the spill, from 16777216; its files may take 16 MiB more",
+        1024**3, ge=16 * 1024**2, description="bytes of ticks in the spill, from 16777216; files take up to 16 MiB more"
     )
     spill_max_age_s: float = Field(
-        259_200.0,
-        gt=0,
-        description="seconds, above 0: a spill whose newest tick is older at start is set aside instead of published",
+        259_200.0, gt=0, description="seconds, above 0: a spill without a newer tick is set aside at start, unpublished"
     )
 
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from threading import Event, Thread
@@ -139,14 +139,18 @@ class Trial:
         self.since = time.time()
         world.subscribe(*size.codes)
 
-    def start(self, **more: str) -> BridgeProcess:
-        """Start an instance."""
+    def start(self, *, again: bool = False, **more: str) -> BridgeProcess:
+        """Start an instance; `again` gives it the first one's spill."""
         if self._spill is not None:
-            more = {"BACKPRESSURE__SPILL_DIR": str(self._spill / f"spill-{len(self.bridges)}"), **more}
+            more = {"BACKPRESSURE__SPILL_DIR": self.spill_of(0 if again else len(self.bridges)), **more}
         bridge = self._make_bridge(self.world.settings(self.venue, **self._settings, **more))
         self.bridges.append(bridge)
         self.scales.add(bridge.process.pid)
         return bridge
+
+    def spill_of(self, number: int) -> str:
+        """Name the spill directory of an instance."""
+        return f"{self._spill}/spill-{number}"
 
     def flow(self, count: int | None = None) -> None:
         """Wait until all is subscribed, and so many more ticks are published: a second's worth unless said."""
@@ -159,11 +163,11 @@ class Trial:
 
     def account(self, term: str) -> int:
         """Add up a term of guarantee 7 over the bridges that run."""
-        return sum(bridge.status()["accounts"][term] for bridge in self._running())
+        return sum(int(bridge.status()["accounts"][term]) for bridge in self._running())
 
     def place(self, name: str) -> int:
         """Add up what waits in one place over the bridges that run."""
-        return sum(bridge.status()["backpressure"]["places"].get(name, 0) for bridge in self._running())
+        return sum(int(bridge.status()["backpressure"]["places"].get(name, 0)) for bridge in self._running())
 
     def await_true(self, what: str, holds: Callable[[], bool], timeout_s: float = 30.0) -> None:
         """Look again and again until something holds."""
@@ -184,18 +188,21 @@ class Trial:
         self.await_true("drained", lambda: self.account("in_flight") < few, DRAIN_S)
         self.figures.drain_s = round(time.monotonic() - began, 1)
 
-    def end(self, *, codes: Iterable[int] = (0,), judged: bool = True) -> Verdict:
-        """Let the market rest, stop every bridge, and judge; `codes` are the exit codes that are expected."""
+    def rest(self) -> None:
+        """Let the market rest until Kafka has everything."""
         self.venue.switches.rate = 0
         self.await_true("nothing in flight", lambda: self.account("in_flight") == 0, DRAIN_S)
-        stopped = []
+
+    def end(self, *, judged: bool = True) -> Verdict:
+        """Let the market rest, stop every bridge, and judge: ticks, gaps, and unless told otherwise the accounts."""
+        self.rest()
         for bridge in self._running():
-            assert bridge.stop() in codes
-            stopped.append(bridge.wait_for("stopped"))
+            assert bridge.stop() == 0
         self.scales.stop()
+        stopped = [bridge.wait_for("stopped") for bridge in self.bridges] if judged else []
         evidence = audit.collect(
             self.world.cluster, self.world.topic("ticks"), self.world.topic("gaps"), self.venue.record,
-            self.size.codes, accounts=stopped if judged else (),
+            self.size.codes, accounts=stopped,
         )  # fmt: skip
         verdict = audit.judge(evidence, [Wish(code, code, self.since) for code in self.size.codes])
         self._note(verdict)

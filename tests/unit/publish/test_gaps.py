@@ -94,6 +94,15 @@ def test_what_was_missed_is_told_at_once_with_its_count() -> None:
     assert book.open_in(0) == ()
 
 
+def test_of_a_partition_that_is_anothers_by_now_only_what_somebody_saw_open_is_closed() -> None:
+    book = GapBook("prices")
+    book.interrupted(interrupted("A"))
+    opened = written(book)
+    book.interrupted(interrupted("B", at=T0 + SECOND, cause="lost_ownership"))
+    book.disown(0, T0 + 5 * SECOND)
+    assert written(book) == [{**opened[0], "to_us": T0 + 5 * SECOND}]
+
+
 # Successors
 
 

@@ -28,10 +28,11 @@ Report = Callable[[KafkaError | None, "Answered"], None]
 
 @dataclass
 class Answered:
-    """What a delivery report says about its record."""
+    """What a delivery report says about its record: of one that failed the time is gone."""
 
     record: Record
     seconds: float | None = 0.25
+    failed: bool = False
 
     def key(self) -> bytes:
         return self.record[0]
@@ -40,7 +41,7 @@ class Answered:
         return self.record[1]
 
     def timestamp(self) -> tuple[int, int]:
-        return 1, self.record[2]
+        return (0, -1) if self.failed else (1, self.record[2])
 
     def latency(self) -> float | None:
         return self.seconds
@@ -80,7 +81,7 @@ class FakeProducer:
         for value in values:
             at = next(index for index, (record, _) in enumerate(self.taken) if record[1] == value)
             record, report = self.taken.pop(at)
-            answered = Answered(record, seconds)
+            answered = Answered(record, seconds, error is not None)
             self.answers.append(lambda report=report, answered=answered: report(error, answered))  # type: ignore[misc]
 
     def die(self, code: int = GAP) -> None:
