@@ -13,6 +13,7 @@ is appended as a line of JSON to the file that TICKBRIDGE_FAULTS_FIGURES names, 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -58,7 +59,7 @@ class Size:
 
 
 SHORT_SIZE = Size(
-    rate=2_000, symbols=500, session_s=3.0, outage_s=(6.0,), frozen_s=5.0, slow_s=6.0,
+    rate=2_000, symbols=500, session_s=3.0, outage_s=(6.0,), frozen_s=4.0, slow_s=4.0,
     room={"BACKPRESSURE__HANDED_OVER_MAX": "2000", "BACKPRESSURE__QUEUE_MAX_BYTES": "1048576"},
 )  # fmt: skip
 LONG_SIZE = Size(
@@ -98,10 +99,9 @@ class Scales:
     def _run(self) -> None:
         while not self._over.wait(WEIGH_S):
             for pid, curve in [*self.megabytes.items()]:
-                try:
-                    curve.append(psutil.Process(pid).memory_info().rss / 1e6)
-                except psutil.Error:
-                    continue
+                with contextlib.suppress(psutil.Error):
+                    if weight := psutil.Process(pid).memory_info().rss:  # what has ended weighs nothing
+                        curve.append(weight / 1e6)
 
 
 @dataclass
