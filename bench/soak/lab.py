@@ -51,6 +51,8 @@ class Lab:
         self._pause = threading.Event()
         #: When something died by SIGKILL (Unix seconds), and what.
         self.kills: list[tuple[float, str]] = []
+        #: When a bridge was stopped that could not learn what had become of its last ticks (Unix seconds).
+        self.unsure: list[float] = []
         #: When which fault began (Unix seconds).
         self.history: list[tuple[float, str]] = []
         self.problems: list[str] = []

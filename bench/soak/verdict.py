@@ -1,7 +1,7 @@
 """The verdict of a soak: the judge of the fault lab, and what only a long run shows.
 
-A tick that stands twice in the topic is excused if something was killed at most `EXCUSED_S` after it was sent: until
-then it may have been in a spill, or with a broker that could not say so any more.
+A tick that stands twice in the topic is excused if something was killed, or a bridge was stopped without Kafka's answers,
+at most `EXCUSED_S` after it was sent: until then it may have been in a spill, or with a broker that could not say so.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ def judge(lab: Lab, samples: Sequence[Sample]) -> Findings:
     """Judge everything; what is wrong comes as `problems`, one line each."""
     evidence = gather(lab)
     verdict = audit.judge(evidence, lab.operator.wishes, settle_s=SETTLE_S)
-    excused = excuse(verdict, evidence, [at for at, _ in lab.kills])
+    excused = excuse(verdict, evidence, [*(at for at, _ in lab.kills), *lab.unsure])
     problems = [*lab.problems, *(problem for one in lab.instances for problem in one.problems)]
     problems += silences(verdict, lab.history)
     problems += alike(told_apart(verdict).problems())
