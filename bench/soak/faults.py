@@ -187,9 +187,9 @@ def restarted_without_kafka(lab: Lab) -> None:
     owner = lab.owner()
     lab.kafka_line.set(stalled=True)
     lab.wait(0.5, 3)
+    lab.unsure.append(time.time())
     try:
-        lab.unsure.append(time.time())
-    owner.stop()
+        owner.stop()
     finally:
         lab.kafka_line.set(stalled=False)
     owner.start()
