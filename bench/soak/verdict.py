@@ -1,7 +1,7 @@
 """The verdict of a soak: the judge of the fault lab, and what only a long run shows.
 
-A tick that stands twice in the topic is excused if something was killed, or a bridge stopped without Kafka's answers, at
-most `EXCUSED_S` after it was sent: until then it may have been in a spill, or with a broker that could not say so.
+A tick that stands twice in the topic is excused if something was killed, or a bridge stopped without Kafka's answers,
+at most `EXCUSED_S` after it was sent: until then it may have been in a spill, or with a broker that could not say so.
 """
 
 from __future__ import annotations
