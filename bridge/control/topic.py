@@ -284,7 +284,7 @@ class ControlTopic:
         except KafkaException as error:
             self._standing.remark(str(error))
         # Where Kafka does not say, as many as we know of: too many cost a wait for a slot, too few break the pace.
-        self._partitions = count or max(self._partitions, *(number + 1 for number in self._shares))
+        self._partitions = count or max([self._partitions, *(number + 1 for number in self._shares)])
         for share in self._shares.values():
             share.fold.partitions = count or 1  # unknown: no record is in the wrong one
         self._recount = not count
