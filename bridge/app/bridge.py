@@ -13,6 +13,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable
+from functools import partial
 from threading import Event, Thread
 from types import FrameType
 from typing import Any
@@ -46,7 +47,8 @@ class Bridge:
 
     def __init__(self, settings: Settings) -> None:
         upstream = settings.upstream
-        if upstream.token is None and upstream.token_file is None:
+        given = upstream.token is not None or upstream.token_file is not None
+        if not given and dialects.get(upstream.dialect).needs_token:
             remedy = "set it to the venue's token, or give TICKBRIDGE_UPSTREAM__TOKEN_FILE"
             raise SettingsError(f"TICKBRIDGE_UPSTREAM__TOKEN is not set; {remedy}")
         self._settings = settings
@@ -94,7 +96,7 @@ class Bridge:
             venue,
             outlet=Outlet(settings, self._log),
             normaliser=Normaliser(dialect.sides, without_seq=dialect.gives_time if chosen is None else chosen),
-            limits_for=upstream.limits,
+            limits_for=partial(upstream.limits, pause_s=dialect.pause_s),
             log=self._log,
             session_timeout_s=settings.group.session_timeout_s,
         )

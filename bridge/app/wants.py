@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from bridge.app.venue import Venue
 from bridge.model import Desired, Interrupted, Limits, Memory, Resumed, State, SymbolState, Wanted
 from bridge.ticks import staleness
-from bridge.ticks.symbols import Symbols
+from bridge.ticks.symbols import Route, Symbols
 from bridge.upstream.admission import Admission
-from bridge.upstream.reconcile import Reconciler
+from bridge.upstream.increments import reconciler
 from bridge.upstream.removals import Removals
 
 #: The reason of a symbol that stays subscribed although its record is gone.
@@ -35,7 +35,7 @@ class Wants:
 
     def __init__(self, partition: int, venue: Venue, limits: Limits) -> None:
         self.partition = partition
-        self.reconciler = Reconciler(venue.dialect, venue.settings.market, limits)
+        self.reconciler = reconciler(venue.dialect, venue.settings.market, limits)
         self.symbols = Symbols(venue.dialect.venue)
         self.caught_up = False
         self._venue = venue
@@ -45,9 +45,10 @@ class Wants:
         self._noted = -1  # the reconciler's changes that were looked at
         self._flowing: dict[str, int] = {}  # symbol accepted on this connection -> when, in microseconds
         self._refusal: tuple[float, float] | None = None  # the last one that was looked at
-        self._doubted: tuple[int, int] | None = None  # since when the list may be void, and its refusal's answer came
+        self._doubted: tuple[int, int] | None = None  # since when the list may be void, and when we heard of it
         self._markets: dict[str, str | None] = {}  # code -> its market
         self._stale: frozenset[str] = frozenset()
+        self._asked_again: set[str] = set()  # symbols, on this connection
         self._judge_at = 0.0
 
     def remember(self, memory: Mapping[str, Memory], now: float) -> None:
@@ -81,9 +82,28 @@ class Wants:
         if now >= self._judge_at:
             self._judge_at = now + JUDGE_S
             self._stale = self._find_stale()
+            self.ask_again()
+
+    def ask_again(self) -> None:
+        """Have symbols that never ticked although others of their market do subscribed once more on a connection.
+
+        The venue may have left them out without a word. If they stay mute, they are left alone.
+        """
+        mute = self._find_mute()
+        if mute:
+            self._asked_again |= mute.keys()
+            self.reconciler.restate(mute.values())
+            fields = {"partition": self.partition, "symbols": len(mute), "among_them": sorted(mute)[:NAMED]}
+            self._venue.log("never_ticked_asked_again", "warning", **fields)
 
     def interrupt(self, cause: str, from_us: int, session: int) -> None:
         """Tell that the connection is gone, and whose ticks it brought."""
+        self._asked_again.clear()
+        self._doubted = None
+        self._break_off(cause, from_us, session)
+
+    def _break_off(self, cause: str, from_us: int, session: int) -> None:
+        """Tell that nobody's ticks came any more."""
         routes, codes = self.symbols.routes, self.reconciler.admission.codes
         gone = {}
         for symbol in self._flowing:
@@ -91,7 +111,7 @@ class Wants:
             route = routes.get(code)
             gone[symbol] = code, route.window.last_seq if route else ""
         self._flowing.clear()
-        self._stale, self._doubted = frozenset(), None
+        self._stale = frozenset()
         if gone:
             self._venue.events.append(Interrupted(self.partition, cause, from_us, session, gone))
 
@@ -100,6 +120,8 @@ class Wants:
 
         ``refusal`` has the moments at which a refused list was sent and answered last.
         """
+        if self._doubted is not None and not self.reconciler.accepted:
+            self._trust_again(self._doubted[1])
         if self._noted == self.reconciler.told:
             return
         self._note_accepted(now)
@@ -113,14 +135,20 @@ class Wants:
     def _doubt(self, refusal: tuple[float, float] | None, session: int, now: float) -> None:
         """Tell of a gap where a refusal may have ended the list in force, as nobody knows: no tick came after it."""
         now_us = self._venue.wall_us()
-        if self._doubted is not None and any(route.last_us > self._doubted[1] for route in self.symbols):
-            self._doubted = None  # answers and ticks come in one row: the list outlived the refusal
         if refusal is not None and refusal != self._refusal:
-            sent_us, answered_us = (now_us - round((now - moment) * 1e6) for moment in refusal)
-            self._doubted = (self._doubted[0] if self._doubted else sent_us), answered_us
+            sent_us = now_us - round((now - refusal[0]) * 1e6)
+            self._doubted = (self._doubted[0] if self._doubted else sent_us), now_us
         self._refusal = refusal
         if self._doubted is not None and self.reconciler.accepted:
-            self.interrupt("disconnect", self._doubted[0], session)
+            self._break_off("disconnect", self._doubted[0], session)
+            self._doubted = None
+
+    def _trust_again(self, heard_us: int) -> None:
+        """Note that the list outlived a refusal: ticks came in a later read than that, and in none with a consent.
+
+        Within a read nobody knows what came first.
+        """
+        if any(route.last_us > heard_us for route in self.symbols):
             self._doubted = None
 
     @property
@@ -183,12 +211,26 @@ class Wants:
         for route in self.symbols:
             since_us = self._flowing.get(route.symbol)
             if since_us is not None:
-                market = self._markets.get(route.code) or self._learn_market(route.code)
+                market = self._markets.get(route.code) or self._learn_market(route)
                 watched.append((route.symbol, market, max(since_us, route.last_us), self._patience(route.symbol)))
         return staleness.judge(self._venue.calendar, watched, self._venue.wall_us()).stale
 
-    def _learn_market(self, code: str) -> str | None:
-        market = self._markets[code] = self._venue.calendar.market_of(code)
+    def _find_mute(self) -> dict[str, str]:
+        """Find symbols that never ticked although others of their market do, with their codes."""
+        suspects = self._stale - self._asked_again
+        if not suspects:
+            return {}
+        well = self._flowing.keys() - self._stale
+        ticking = {self._markets.get(route.code) for route in self.symbols if route.last_us and route.symbol in well}
+        return {
+            route.symbol: route.code
+            for route in self.symbols
+            if not route.last_us and route.symbol in suspects and self._markets.get(route.code) in ticking
+        }
+
+    def _learn_market(self, route: Route) -> str | None:
+        of = self._venue.calendar.market_of
+        market = self._markets[route.code] = of(route.code) or of(route.symbol)
         return market
 
     def _route(self) -> None:

@@ -154,7 +154,9 @@ def token(settings: Settings) -> Iterator[Finding]:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         yield Finding("token", Verdict.FAIL, f"{place} cannot be read: {why}", hint)
         return
-    if not found:
+    if not (found or upstream.token_file or dialects.get(upstream.dialect).needs_token):
+        yield Finding("token", Verdict.OK, "none, and the venue needs none")
+    elif not found:
         said = f"{place} is empty" if upstream.token_file else "there is none"
         yield Finding("token", Verdict.FAIL, said, hint)
     elif any(char.isspace() or not char.isprintable() for char in found):

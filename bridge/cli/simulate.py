@@ -24,7 +24,7 @@ from bridge.simulator.switches import parse_assignments, table
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from bridge.simulator.config import PlanName
+    from bridge.simulator.config import DialectName, PlanName
 
 PORT = 8765
 #: Seconds between two looks at the counters.
@@ -39,6 +39,7 @@ Examples:
   tickbridge simulate --plan free --codes 700.HK,AAPL.US --set refused=clear --set over_cap=603
   tickbridge simulate --cert server.pem --key server.key
   tickbridge simulate --flood --codes 3000
+  tickbridge simulate --dialect action-symbols --set answers=true --set time_unit=iso
 \b
 While it runs, from another terminal:
   tickbridge simulate set mute=true duplicates=0.1
@@ -65,6 +66,7 @@ def simulate(
     codes: Annotated[str, typer.Option(help="open, a number of generated codes, or A,B,C.")] = "open",
     rate: Annotated[float | None, typer.Option(help="Ticks per second over all codes; default 100.")] = None,
     plan: Annotated[str, typer.Option(help=f"One of {', '.join(PLANS)}.")] = "professional",
+    dialect: Annotated[str, typer.Option(help="alltick, action-code or action-symbols.")] = "alltick",
     seed: Annotated[int, typer.Option(help="Prices are a function of seed, code and seq.")] = 1,
     token: Annotated[str, typer.Option(help="The token accepted; '' accepts any.")] = DEFAULT_TOKEN,
     time_scale: Annotated[float, typer.Option(help="Multiplies every duration: 0.1 = ten times faster.")] = 1.0,
@@ -88,6 +90,7 @@ def simulate(
             port=port,
             codes=_codes(codes),
             plan=cast("PlanName", plan),
+            dialect=cast("DialectName", dialect),
             seed=seed,
             time_scale=time_scale,
             cert=cert,

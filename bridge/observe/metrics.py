@@ -37,7 +37,7 @@ DISCONNECT_REASONS = (
     *("closed_by_venue", "network", "write", "protocol", "silence", "heartbeat", "unanswered", "token"),
     *("revoked", "lost", "stop"),
 )
-REQUEST_KINDS = ("subscribe", "cancel", "heartbeat")
+REQUEST_KINDS = ("subscribe", "unsubscribe", "cancel", "heartbeat")
 REQUEST_RESULTS = ("sent", "accepted", "refused", "unanswered")
 FRAME_KINDS = (
     *("tick", "depth", "answer", "heartbeat", "ping", "pong", "close"),

@@ -25,6 +25,7 @@ from pydantic import (
 from pydantic_settings import NoDecode
 
 from bridge.model import Limits
+from bridge.settings.plans import NO_ADDRESS, PLANS
 
 PREFIX = "TICKBRIDGE_"
 
@@ -50,21 +51,6 @@ RESERVED = {
     "max.poll.interval.ms": "a hand-over may take as long as SHUTDOWN__BUDGET_S",
     "delivery.report.only.error": "a tick counts as published only when Kafka says so",
     "session.timeout.ms": "it has a setting of its own, GROUP__SESSION_TIMEOUT_S",
-}
-
-
-class Plan(BaseModel):
-    """What a plan of the venue allows (protocol sheet, 1.3 and 1.4)."""
-
-    max_symbols: int
-    reconnect_min_s: float
-
-
-PLANS = {
-    "free": Plan(max_symbols=5, reconnect_min_s=10.0),
-    "basic": Plan(max_symbols=100, reconnect_min_s=3.0),
-    "premium": Plan(max_symbols=200, reconnect_min_s=3.0),
-    "professional": Plan(max_symbols=3000, reconnect_min_s=3.0),
 }
 
 
@@ -95,13 +81,19 @@ class UpstreamSettings(_Group):
     token_file: Path | None = Field(
         None, description="a readable file with the token; re-read at each connect, so rotation needs no restart"
     )
-    dialect: str = Field("alltick", description="the venue's way of speaking, by name: alltick")
+    dialect: str = Field(
+        "alltick",
+        description="the venue's way of speaking: alltick, action-code, action-symbols, or one of an installed package",
+    )
     plan: Literal["free", "basic", "premium", "professional"] = Field(
         "free", description="free, basic, premium or professional: sets the cap on symbols and the pacing"
     )
     max_symbols: int | None = Field(None, ge=1, description="a whole number from 1; left out, the plan's cap")
-    request_interval_s: float = Field(
-        1.0, gt=0, le=60, description="seconds between two requests on a connection, above 0 and up to 60"
+    request_interval_s: float | None = Field(
+        None,
+        gt=0,
+        le=60,
+        description="seconds between two requests, above 0 to 60; left out, the dialect's (alltick: 1)",
     )
     reconnect_min_s: float | None = Field(
         None, ge=0, description="seconds before a new connection is tried; left out, the plan's minimum"
@@ -130,11 +122,19 @@ class UpstreamSettings(_Group):
             raise ValueError("carries a token, which belongs into UPSTREAM__TOKEN or UPSTREAM__TOKEN_FILE")
         return url
 
+    @field_validator("dialect")
+    @classmethod
+    def _has_an_address(cls, dialect: str, info: ValidationInfo) -> str:
+        if dialect in NO_ADDRESS and info.data.get("url", "") is None:
+            raise ValueError("has no address of its own: give UPSTREAM__URL")
+        return dialect
+
     @field_validator("heartbeat_s")
     @classmethod
     def _room_for_requests(cls, heartbeat_s: float, info: ValidationInfo) -> float:
         # Nothing is sent in the interval before and after a heartbeat: what is left must be enough for a request.
-        if heartbeat_s < 3 * info.data.get("request_interval_s", 0.0):
+        usual = 1.0 if info.data.get("dialect") == "alltick" else 0.0
+        if heartbeat_s < 3 * (info.data.get("request_interval_s") or usual):
             raise ValueError("is less than three times UPSTREAM__REQUEST_INTERVAL_S, so no request would ever be sent")
         return heartbeat_s
 
@@ -155,13 +155,16 @@ class UpstreamSettings(_Group):
             raise ValueError("is given beside UPSTREAM__TOKEN; keep one of them")
         return path
 
-    def limits(self, partitions: int = 1) -> Limits:
-        """Give what the plan allows, each number overridden by its own setting where that is given."""
+    def limits(self, partitions: int = 1, *, pause_s: float = 1.0) -> Limits:
+        """Give what the plan allows, each number overridden by its own setting where that is given.
+
+        ``pause_s`` is what the dialect wants between two requests.
+        """
         plan = PLANS[self.plan]
         minimum = plan.reconnect_min_s if self.reconnect_min_s is None else self.reconnect_min_s
         return Limits(
             max_symbols=self.max_symbols or plan.max_symbols,
-            request_interval_s=self.request_interval_s,
+            request_interval_s=self.request_interval_s or pause_s,
             reconnect_min_s=minimum,
             reconnect_max_s=max(self.reconnect_max_s, minimum),
             heartbeat_s=self.heartbeat_s,

@@ -21,6 +21,9 @@ In a test, with every duration ten times shorter and ticks only when asked for:
         assert sim.record.ticks("700.HK")[0].fate == "sent"     # the others are absent or withheld
         assert not sim.record.violations and not sim.record.overlaps
 
+`SimulatorConfig(dialect="action-code")` or `"action-symbols"` makes it speak one of the dialects that add codes and
+take them away; requests are recorded under 22004 (subscribe) and 22006 (unsubscribe), pings as heartbeats.
+
 Recorded times are Unix seconds. Durations in switches and in the configuration are the venue's and are
 multiplied by `time_scale`. `sim.stop()` and `sim.start()` make an outage: port, market and record stay.
 """

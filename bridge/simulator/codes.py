@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 Endpoint = Literal["stock", "other"]
 
@@ -59,9 +59,9 @@ def _all_codes() -> Iterator[str]:
 class Universe:
     """Know which codes exist: an open universe holds every well-formed one, a closed one those it was given."""
 
-    def __init__(self, codes: tuple[str, ...] | int | None) -> None:
-        """Take None (open), a number of codes to generate, or the codes."""
-        listed = generate(codes) if isinstance(codes, int) else codes
+    def __init__(self, codes: tuple[str, ...] | int | None, spell: Callable[[str], str] = str) -> None:
+        """Take None (open), a number of codes to generate, or the codes; `spell` spells the generated ones."""
+        listed = tuple(map(spell, generate(codes))) if isinstance(codes, int) else codes
         self.listed: tuple[str, ...] = listed or ()
         self._closed = None if listed is None else frozenset(listed)
 

@@ -7,7 +7,7 @@ What may change while it runs is in `switches`. Plan limits and pacing are those
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 from bridge.simulator.switches import Switches
 
@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PlanName = Literal["free", "basic", "premium", "professional"]
+DialectName = Literal["alltick", "action-code", "action-symbols"]
+
+#: Seconds between two requests in the dialects that add and take away.
+SHORT_INTERVAL_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +56,17 @@ class SimulatorConfig:
 
     `port` 0 takes a free one. `codes` is the universe: None = open (every well-formed code exists), a number =
     that many generated stock codes, or the codes themselves. `rate` and all other behaviour is in `switches`,
-    of which the simulator takes a copy. `cert` and `key` (PEM files) make it speak wss. `sent_seqs_max` bounds
-    how many ticks, sent or not, are kept for comparison; beyond it only counts are. `send_buffer_bytes` bounds what
-    waits for a slow client: its ticks are withheld beyond that. Raises ValueError when fields contradict.
+    of which the simulator takes a copy. `dialect` is how it speaks: in all but the official one a WebSocket ping is
+    the heartbeat, and requests may follow each other faster. `cert` and `key` (PEM files) make it speak wss.
+    `sent_seqs_max` bounds how many ticks, sent or not, are kept for comparison; beyond it only counts are.
+    `send_buffer_bytes` bounds what waits for a slow client: its ticks are withheld beyond that. Raises ValueError when
+    fields contradict.
     """
 
     host: str = "127.0.0.1"
     port: int = 0
     plan: PlanName = "professional"
+    dialect: DialectName = "alltick"
     codes: tuple[str, ...] | int | None = None
     seed: int = 1
     time_scale: float = 1.0
@@ -82,18 +89,25 @@ class SimulatorConfig:
             raise ValueError(f"time_scale is {self.time_scale}; it must be above 0 (0.1 = ten times as fast)")
         if (self.cert is None) != (self.key is None):
             raise ValueError("wss needs both cert and key; one of them is missing")
+        if self.dialect not in get_args(DialectName):
+            raise ValueError(f"there is no dialect {self.dialect!r}; there are {', '.join(get_args(DialectName))}")
+        if self.flood and self.dialect != "alltick":
+            raise ValueError(f"a flood speaks alltick only, not {self.dialect}")
         if self.flood_total is not None and not self.flood:
             raise ValueError("flood_total has a meaning in flood mode only; set flood too")
 
     def limits(self) -> Limits:
         """Return the plan's limits in real seconds."""
         plan = PLANS[self.plan]
+        interval_s = self.request_interval_s
+        if self.dialect != "alltick":
+            interval_s = min(interval_s, SHORT_INTERVAL_S)
         reconnect_s = plan.reconnect_s if self.reconnect_s is None else self.reconnect_s
         return Limits(
             max_codes=plan.max_codes,
             max_connections=plan.max_connections,
             reconnect_s=reconnect_s * self.time_scale,
-            request_interval_s=self.request_interval_s * self.time_scale,
+            request_interval_s=interval_s * self.time_scale,
             token_interval_s=self.token_interval_s * self.time_scale,
             heartbeat_cut_s=self.heartbeat_cut_s * self.time_scale,
         )

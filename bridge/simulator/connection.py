@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 #: Seconds a client has to close its side after we closed ours.
 LINGER_S = 1.0
+#: The first byte of a pong.
+PONG = bytes([0x80 | Opcode.PONG])
 
 HangUp = Literal["close", "cut", "reset"]
 
@@ -44,6 +46,9 @@ class Upstairs(Protocol):
 
     def received(self, connection: Connection, text: str) -> None:
         """Handle one text message."""
+
+    def pinged(self, connection: Connection) -> None:
+        """Take note of a ping, which is answered already."""
 
     def ponged(self, connection: Connection, payload: bytes) -> None:
         """Take note of a pong."""
@@ -70,6 +75,7 @@ class Connection(asyncio.Protocol):
         self.paused = False
         self.frozen = False
         self.deaf = False
+        self.mute_pongs = False
         #: Why the connection ends; the first reason given stays.
         self.reason = ""
 
@@ -208,6 +214,8 @@ class Connection(asyncio.Protocol):
         if frame.opcode is Opcode.BINARY:
             self._ws.fail(CloseCode.UNSUPPORTED_DATA, "text frames only")
             self._end("client sent a binary frame")
+        elif frame.opcode is Opcode.PING:
+            self._upstairs.pinged(self)
         elif frame.opcode is Opcode.PONG:
             self._upstairs.ponged(self, bytes(frame.data))
         elif frame.opcode in {Opcode.TEXT, Opcode.CONT}:
@@ -227,6 +235,8 @@ class Connection(asyncio.Protocol):
 
     def _flush(self) -> None:
         for data in self._ws.data_to_send():
+            if self.mute_pongs and data[:1] == PONG:
+                continue
             if data != SEND_EOF:
                 self._transport.write(data)
             elif self._transport.can_write_eof():

@@ -11,7 +11,7 @@ import random
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from bridge.simulator.protocol import Style, Tick, encode_tick, text_frame
+from bridge.simulator.protocol import Tick, text_frame
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -42,8 +42,13 @@ class Feed:
         *,
         seed: int,
         buffer_bytes: int,
+        speech: Callable[[Switches], Callable[[Tick], bytes]],
     ) -> None:
-        """Take the collaborators; `clock` gives Unix seconds, `buffer_bytes` bounds what waits per connection."""
+        """Take the collaborators; `clock` gives Unix seconds, `buffer_bytes` bounds what waits per connection.
+
+        `speech` gives what writes a tick under the switches of the moment.
+        """
+        self._speech = speech
         self._market = market
         self._record = record
         self._switches = switches
@@ -98,7 +103,7 @@ class Feed:
     def deliver(self, ticks: list[Tick]) -> None:
         """Write ticks that have happened to their listeners."""
         switches, now = self._switches, self._clock()
-        style = Style.of(switches)
+        encode = self._speech(switches)
         batches: dict[Connection, list[Written]] = defaultdict(list)
         unsent: dict[Fate, list[Written]] = {"absent": [], "withheld": []}
         for tick in ticks:
@@ -107,7 +112,7 @@ class Feed:
             listeners = self._listeners.get(tick.code, ())
             numb = switches.mute or switches.half_open
             hearing = () if numb else [one for one in listeners if _hears(one, tick.code, now)]
-            written = (tick.code, tick.seq, text_frame(encode_tick(tick, style)) if hearing else b"")
+            written = (tick.code, tick.seq, text_frame(encode(tick)) if hearing else b"")
             for connection in hearing:
                 batches[connection].append(written)
             if not hearing:

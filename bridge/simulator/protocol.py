@@ -106,12 +106,17 @@ def read_codes(data: dict[str, Any]) -> tuple[str, ...] | None:
     return tuple(dict.fromkeys(entry["code"] for entry in entries))
 
 
+def words(ret: int) -> str:
+    """Say in words what a ret means."""
+    return _MESSAGES.get(ret, "error")
+
+
 def encode_answer(request: Request, ret: int, *, correlated: bool = True, seq_id_off: int = 0) -> str:
     """Write the answer to a request; uncorrelated it carries cmd_id 0, seq_id 0 and an empty trace."""
     known = correlated and request.cmd_id in REQUESTS
     answer = {
         "ret": ret,
-        "msg": _MESSAGES.get(ret, "error"),
+        "msg": words(ret),
         "cmd_id": request.cmd_id + 1 if known else 0,
         "seq_id": request.seq_id + seq_id_off if correlated else 0,
         "trace": request.trace if correlated else "",

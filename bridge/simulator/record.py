@@ -190,6 +190,12 @@ class Record:
             self._changed.notify_all()
         return noted
 
+    def pinged(self, session: Session, at: float, *, answered: bool) -> None:
+        """Note a ping as the heartbeat that it is in some dialects."""
+        with self._changed:
+            self._requests.append(RequestRecord(session.id, at, HEARTBEAT, 0, "", (), 200, at if answered else None))
+            self._changed.notify_all()
+
     def answered(self, request: RequestRecord, at: float) -> None:
         """Note that a request's answer was written."""
         with self._changed:

@@ -14,6 +14,8 @@ from bridge.simulator.connection import Connection
 from bridge.simulator.facts import RefusedUpgrade
 from bridge.simulator.feed import Feed
 from bridge.simulator.flood import FloodFeed
+from bridge.simulator.incremental import IncrementalVenue
+from bridge.simulator.languages import speech
 from bridge.simulator.listener import Listener
 from bridge.simulator.market import Market
 from bridge.simulator.venue import Venue
@@ -51,7 +53,9 @@ class Server:
         self._listener: Listener | None = None
         self._no_more: asyncio.Event
         self.clock = unix_clock()
-        self.venue = Venue(config, switches)
+        official = config.dialect == "alltick"
+        self.pings_are_heartbeats = not official
+        self.venue = Venue(config, switches) if official else IncrementalVenue(config, switches)
         self.market = Market(config.seed, self.venue.universe.listed)
         self.feed: Feed | FloodFeed
         if config.flood:
@@ -59,7 +63,10 @@ class Server:
             self.feed = FloodFeed(record, switches, self.clock, seed=config.seed, total=total)
         else:
             room = config.send_buffer_bytes
-            self.feed = Feed(self.market, record, switches, self.clock, seed=config.seed, buffer_bytes=room)
+            self.feed = Feed(
+                self.market, record, switches, self.clock,
+                seed=config.seed, buffer_bytes=room, speech=speech(config.dialect),
+            )  # fmt: skip
 
     async def listen(self, port: int) -> int:
         """Begin to accept connections; return the port.
@@ -97,7 +104,7 @@ class Server:
     def adapt(self) -> None:
         """Follow changed switches."""
         for connection in self._tcp:
-            connection.numb(frozen=self._switches.half_open, deaf=self._switches.deaf)
+            self._numb(connection)
         self.feed.reschedule()
         self._record.changed()
 
@@ -122,7 +129,7 @@ class Server:
     def connected(self, connection: Connection) -> None:
         """Take note of a TCP connection before any byte is read."""
         self._tcp.add(connection)
-        connection.numb(frozen=self._switches.half_open, deaf=self._switches.deaf)
+        self._numb(connection)
 
     def admit(self, path: str) -> Admission:
         """Judge an upgrade request."""
@@ -168,6 +175,12 @@ class Server:
         """Take note of a pong."""
         self._record.ponged(_session(connection), payload)
 
+    def pinged(self, connection: Connection) -> None:
+        """Take a ping for a heartbeat where the dialect has no other."""
+        if self.pings_are_heartbeats:
+            self._record.pinged(_session(connection), self.clock(), answered=not connection.mute_pongs)
+            self._expect_heartbeat(connection)
+
     def writable(self, connection: Connection) -> None:
         """Let the feed go on."""
         if connection.session is not None:
@@ -185,6 +198,10 @@ class Server:
             self._record.closed(connection.session, now, connection.reason, connection.client_close_code)
             self.feed.listen(self.upgraded_connections())
         self._no_more.set()
+
+    def _numb(self, connection: Connection) -> None:
+        connection.mute_pongs = self._switches.heartbeat_mute and self.pings_are_heartbeats
+        connection.numb(frozen=self._switches.half_open, deaf=self._switches.deaf)
 
     def _answer(self, connection: Connection, request: RequestRecord, answer: str) -> None:
         if connection.is_open:

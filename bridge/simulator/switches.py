@@ -105,6 +105,12 @@ class Switches:
     seconds: Annotated[bool, Meta(description="tick_time in seconds")] = False
     integers: Annotated[bool, Meta(description="seq and tick_time as JSON integers")] = False
     numbers: Annotated[bool, Meta(description="price, volume and turnover as JSON numbers")] = False
+    time_unit: Annotated[Literal["ms", "s", "us", "iso"], Meta(description="how action-symbols writes its time")] = "ms"
+    answers: Annotated[bool, Meta(description="action-code and action-symbols answer requests")] = False
+    partly: Annotated[
+        Literal["good", "none"],
+        Meta(description="their requests with a bad code: the good ones hold and the answer names the bad, or none do"),
+    ] = "good"
     ack_delay_s: Annotated[float, Meta(ge=0, description="answers to requests come this late")] = 0.0
     drop_acks: Annotated[int, Meta(ge=0, description="the next N requests are not answered; counts down")] = 0
     wrong_seq_id: Annotated[bool, Meta(description="answers carry seq_id + 1000")] = False

@@ -50,8 +50,11 @@ class Venue:
         self._switches = switches
         self._limits = config.limits()
         self._scale = config.time_scale
-        self.universe = Universe(config.codes)
+        self.universe = self._make_universe(config)
         self.sessions = Sessions(self._limits, switches, config.time_scale)
+
+    def _make_universe(self, config: SimulatorConfig) -> Universe:
+        return Universe(config.codes)
 
     def receive(self, session: Session, text: str, now: float) -> Outcome:
         """Answer one text message of a session and change its lists."""

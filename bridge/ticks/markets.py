@@ -45,9 +45,9 @@ _NAMES = "(?i:GOLD|SILVER|PLATINUM|PALLADIUM|COPPER|USOIL|NGAS)"
 _SPELLINGS = tuple(
     (market, re.compile(pattern))
     for market, pattern in (
-        (US, r".+\.US"),
-        (HK, r".+\.HK"),
-        (CN, r".+\.(SH|SZ)"),
+        (US, r".+\.US|(NASDAQ|NYSE|AMEX|ARCA|BATS):.+"),
+        (HK, r".+\.HK|(HKEX|SEHK):.+"),
+        (CN, r".+\.(SH|SZ)|(SSE|SZSE):.+"),
         (CRYPTO, rf"[^.]+(USDT|USDC|BTC)|({_COINS})USD"),
         (FOREX, rf"({_FREE})(?!\1)({_FREE})"),
         (COMMODITIES, rf"{_NAMES}|(XAU|XAG|XPT|XPD)({_FREE})"),
@@ -67,7 +67,7 @@ class _Holidays(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def market_of(code: str) -> Market | None:
-    """Tell a code's market by its spelling; ``None`` where that does not tell it."""
+    """Tell the market of a code, or of a symbol, by its spelling; ``None`` where that does not tell it."""
     for market, spelling in _SPELLINGS:
         if spelling.fullmatch(code):
             return market

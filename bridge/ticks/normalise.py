@@ -13,18 +13,9 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from bridge.model import Record, WireTick
-from bridge.ticks import encode
+from bridge.ticks import encode, times
 from bridge.ticks.symbols import Route, Symbols
-
-#: 2000-01-01 in microseconds: no trade of ours is older.
-EARLIEST_US = 946_684_800_000_000
-DAY_US = 86_400_000_000
-
-#: Times below are seconds, the others milliseconds (protocol sheet 5.2).
-SECONDS_BELOW = 100_000_000_000
-
-#: A number longer than this is rubbish, whatever it says.
-DIGITS_MAX = 64
+from bridge.ticks.times import DIGITS_MAX
 
 _DECIMAL = re.compile(r"-?[0-9]+(?:\.[0-9]+)?").fullmatch
 _WITH_EXPONENT = re.compile(r"-?[0-9]+(?:\.[0-9]+)?[eE][+-]?[0-9]{1,2}").fullmatch
@@ -75,7 +66,7 @@ class Normaliser:
             except ValueError:  # half of a surrogate pair, or an integer that Python will not write out
                 usual = False
             if usual and time != last_time:
-                last_time, event_us = time, _event_us(int(time), recv_us)  # type: ignore[arg-type]  # plain, so digits
+                last_time, event_us = time, times.event_us(int(time), recv_us)  # type: ignore[arg-type]  # digits
                 end = f'","ts_event_us":{event_us}{received}'
                 done.newest_event_us = event_us or done.newest_event_us
             side = sides.get(tick.side)
@@ -99,9 +90,9 @@ class Normaliser:
         """Do for an unusual tick what ``batch`` does for a plain one."""
         recv_us, session = when
         price = _decimal(tick.price)
-        event_us = _event_us(_whole(tick.time), recv_us)
+        event_us = times.event_us(times.whole(tick.time), recv_us)
         untimely = tick.time is not None and not event_us
-        if price is None or price.startswith("-") or not price.strip("0.") or untimely:
+        if price is None or not _above_zero(price) or untimely:
             done.invalid += 1
             return
         done.newest_event_us = event_us or done.newest_event_us
@@ -109,10 +100,12 @@ class Normaliser:
         if self._is_repeat(tick, route, seq, event_us):
             done.duplicate += 1
             return
+        open_24h = _decimal(tick.open_24h)
         fields: dict[str, str | int | None] = {
             "volume": _decimal(tick.volume),
             "turnover": _decimal(tick.turnover),
-            "open_24h": _decimal(tick.open_24h),
+            # Nothing ever opened at zero: the venue does not know it, which is no fault of the price.
+            "open_24h": open_24h if open_24h and _above_zero(open_24h) else None,
             "side": self._words.get(tick.side),
             "seq": seq,
             "ts_event_us": event_us or None,
@@ -131,7 +124,7 @@ class Normaliser:
             return route.window.is_repeat(number, hash((tick.seq, *look)))
         if not (event_us and self._without_seq):
             return False
-        return route.window.is_repeat(-1, hash((tick.seq, *look, tick.turnover, tick.side)))
+        return route.window.is_repeat(-1, hash((tick.seq, *look, tick.turnover, tick.side, tick.open_24h)))
 
 
 def _known_amounts(volume: str | None, turnover: str | None) -> str:
@@ -139,17 +132,8 @@ def _known_amounts(volume: str | None, turnover: str | None) -> str:
     return (f'","volume":"{volume}' if volume else "") + (f'","turnover":"{turnover}' if turnover else "")
 
 
-def _event_us(time: int, recv_us: int) -> int:
-    """Give the venue's time in microseconds, told from seconds or milliseconds by its size; 0 where it cannot be."""
-    event_us = time * 1_000_000 if time < SECONDS_BELOW else time * 1000
-    return event_us if EARLIEST_US <= event_us <= recv_us + DAY_US else 0
-
-
-def _whole(time: int | str | None) -> int:
-    """Read a time; 0 where there is none, or anything but ASCII digits."""
-    if isinstance(time, str):
-        return int(time) if len(time) <= DIGITS_MAX and time.isascii() and time.isdigit() else 0
-    return time or 0
+def _above_zero(decimal: str) -> bool:
+    return not decimal.startswith("-") and bool(decimal.strip("0."))
 
 
 def _decimal(text: str | None) -> str | None:

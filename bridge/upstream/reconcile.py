@@ -1,8 +1,8 @@
 """What to ask the venue for next, so that what it sends becomes what is desired.
 
 Level, not edge: the plan is a function of the newest desired set and of what the venue is known to hold, never of the
-order of events. The venue replaces the whole list with each request and answers for the list as a whole, which shapes
-everything here:
+order of events. Here the venue replaces the whole list with each request and answers for the list as a whole, which
+shapes everything but what ``increments`` changes for other venues:
 
 - A request never asks for less than what is accepted and still desired.
 - The first request of a connection holds only *proven* codes (accepted before) where there are any; then come the new.
@@ -14,7 +14,7 @@ everything here:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bridge.model import Desired, Limits, Memory, State, Subscription, Wanted
@@ -78,6 +78,7 @@ class Reconciler:
         self._held: frozenset[str] = frozenset()  # what the venue accepted last on this connection
         self._names: dict[str, str] = {}  # code held or admitted -> its symbol
         self._sure = True  # that it still holds just that: no request since was refused or went unanswered
+        self._again = False  # the list is to be stated once more, although it holds
         self._opening = True  # nothing was accepted on this connection yet
         self._answered = False
         self._refusals = 0  # in a row
@@ -143,6 +144,7 @@ class Reconciler:
         self._changes += 1
         self._held = frozenset()
         self._sure = True
+        self._again = False
         self._opening = True
         self._refusals = 0
 
@@ -164,8 +166,7 @@ class Reconciler:
         """Take the venue's consent to ``plan``."""
         self._dirty = True
         self._changes += 1
-        self._held = frozenset(plan.ask.codes)
-        self._sure = True
+        self._hold(plan.ask)
         grown, acquitted = self._grow(), self._acquit()
         if grown or acquitted:
             self._admit(now)
@@ -176,8 +177,11 @@ class Reconciler:
         self._answered = True
         self._refusals = 0
 
-    def refuse(self, plan: Plan, ret: int, now: float) -> Remedy:
-        """Take the venue's refusal of ``plan``; the remedies that are not ours to apply are the caller's."""
+    def refuse(self, plan: Plan, ret: int, now: float, named: Sequence[str] = ()) -> Remedy:  # noqa: ARG002
+        """Take the venue's refusal of ``plan``; the remedies that are not ours to apply are the caller's.
+
+        A list is refused as a whole, whichever codes are ``named``.
+        """
         remedy = self._dialect.remedy(ret)
         self._answered = True
         self.doubt()
@@ -198,6 +202,15 @@ class Reconciler:
         self._dirty = True
         self._changes += 1
 
+    def restate(self, codes: Collection[str]) -> None:
+        """Ask once more for codes that the venue holds by its word and sends nothing of."""
+        self._again = self._again or not self._held.isdisjoint(codes)
+        self._dirty = True
+
+    def unanswered(self, plan: Plan) -> None:  # noqa: ARG002
+        """Note that ``plan`` was not answered in time."""
+        self.doubt()
+
     def states(self, connected: bool) -> Iterable[tuple[str, str, State, Verdict | None]]:
         """Give each symbol's code and state as far as it is known here; an accepted one is ``waiting``."""
         owners = self._admission.symbols
@@ -215,13 +228,19 @@ class Reconciler:
                 state = State.PENDING if connected else State.OFFLINE
                 yield symbol, code, state, Verdict(state, ACCEPTED_BEFORE) if code in self._proven else None
 
+    def _hold(self, ask: Ask) -> None:
+        """Note what the venue holds once it has accepted a request."""
+        self._held = frozenset(ask.codes)
+        self._sure = True
+        self._again = False
+
     def _make_plan(self) -> Plan | None:
         proven, fresh = self._split()
         if self._refusals >= 2 and proven:
             return Plan(Ask("subscribe", proven))
         group = () if self._opening and proven else self._group(fresh)
         target = proven + group
-        if self._sure and frozenset(target) == self._held:
+        if self._sure and not self._again and frozenset(target) == self._held:
             return None
         asks = self._dialect.asks(self._held if self._sure else self._held or ("unknown",), target)
         return Plan(asks[0], group) if asks else None
@@ -270,14 +289,18 @@ class Reconciler:
         if self._groups and self._groups[0] == suspects:
             self._groups.pop(0)
         if len(suspects) == 1:
-            before = self._rejected.get(suspects[0])
-            times = before.times + 1 if before else 1
-            self._rejected[suspects[0]] = Rejection(ret, now + reject_wait_s(times), times)
+            self._reject(suspects[0], ret, now)
             self._accused[suspects[0]] = frozenset(plan.ask.codes) - {suspects[0]}
             self._admit(now)
             return
         middle = len(suspects) // 2
         self._groups[:0] = [suspects[:middle], suspects[middle:]]
+
+    def _reject(self, code: str, ret: int, now: float) -> None:
+        """Let a code wait before it is tried again, longer each time."""
+        before = self._rejected.get(code)
+        times = before.times + 1 if before else 1
+        self._rejected[code] = Rejection(ret, now + reject_wait_s(times), times)
 
     def _acquit(self) -> bool:
         """Take back rejections beside codes that were not accepted since: one of those may have been the bad one."""

@@ -4,15 +4,16 @@ Pure: the loop that owns the socket calls ``receive`` with what it read, ``fault
 worth keeping, then ``due`` for what to send now, and ``next_due`` for how long it may sleep. ``TRANSITIONS`` is all
 that moves the phase; a pair that is not in it is a bug in the bridge and says so.
 
-At most one subscribe or cancel request is under way; an answer that does not say what it answers belongs to the oldest
-message that waits for one.
+At most one request for codes is under way; an answer that does not say what it answers belongs to the oldest message
+that waits for one. Where the dialect counts on no answers a request is accepted as it is sent, and a refusal that comes
+all the same takes back the codes that it names.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from bridge.errors import LocalProtocolError
@@ -22,6 +23,7 @@ from bridge.upstream.dialects.remedies import Wait, wait_after
 from bridge.upstream.frames import FrameReader
 from bridge.upstream.pacing import Pacing
 from bridge.upstream.reconcile import Plan, Reconciler
+from bridge.upstream.waiting import Sent, Waiting
 
 #: Characters of a venue's message, or of a request it does not understand, that go into the log.
 TOLD = 500
@@ -96,18 +98,6 @@ class Tally:
     requests: Counter[tuple[str, str]] = field(default_factory=Counter)
 
 
-@dataclass(frozen=True, slots=True)
-class _Sent:
-    seq_id: int
-    at: float
-    plan: Plan | None  # None for a heartbeat
-    text: str
-
-    @property
-    def kind(self) -> str:
-        return "heartbeat" if self.plan is None else self.plan.ask.kind
-
-
 class Session:
     """One connection's side of the protocol; ``number`` is the session of the contract's tick record."""
 
@@ -123,11 +113,12 @@ class Session:
         self._tally = tally
         self._frames = FrameReader(max_message)
         self._phase = Phase.OPEN
-        self._waiting: list[_Sent] = []  # requests and heartbeats without an answer, oldest first
+        self._waiting = Waiting()
         self._seq_id = 0
         self._unanswered = 0  # subscribe requests in a row that timed out
         self._last_frame = now
         self._fault: Fault | None = None
+        self._notes: list[Note] = []  # of what was done between two reads
         self.refusal: tuple[float, float] | None = None  # when the last refused list was sent, and its answer came
         self.useful = False  # the venue has granted us something, so this connection is no failed attempt
         reconciler.opened()
@@ -140,7 +131,7 @@ class Session:
     def unheard(self, seconds: float) -> None:
         """Take seconds in which nobody listened for such that have not passed: silence and answers wait for that."""
         self._last_frame += seconds
-        self._waiting = [replace(sent, at=sent.at + seconds) for sent in self._waiting]
+        self._waiting.postpone(seconds)
 
     @property
     def phase(self) -> Phase:
@@ -150,18 +141,14 @@ class Session:
     def receive(self, data: bytes, now: float) -> Received:
         """Take bytes as they were read; the caller publishes the ticks, sends the pongs and writes the notes."""
         inbound = self._frames.feed(data)
-        received = Received(pongs=inbound.pings)
+        notes, self._notes = self._notes, []
+        received = Received(pongs=inbound.pings, notes=notes)
         frames = self._tally.frames
         if inbound.texts:
-            decoded = self._dialect.decode(inbound.texts)
-            received.ticks, received.bad_ticks = decoded.ticks, decoded.bad_ticks
-            frames["tick"] += len(decoded.ticks) + decoded.bad_ticks
-            frames.update(decoded.others)
-            for answer in decoded.answers:
-                self._answer(answer, now, received.notes)
-            for kind, count in decoded.others.items():
-                if kind != "depth":
-                    received.notes.append(Note(f"frame_{kind}", "warning", {"count": count}))
+            self._read(inbound.texts, now, received)
+        if inbound.pongs and self._waiting.pong():
+            self._tally.requests["heartbeat", "accepted"] += 1
+            self.useful = True
         if inbound.texts or inbound.pings or inbound.pongs or inbound.binaries or inbound.oversized:
             self._last_frame = now
         for kind, count in _other_frames(inbound.pings, inbound.pongs, inbound.binaries, inbound.oversized):
@@ -177,8 +164,23 @@ class Session:
             self._end(Fault("closed_by_venue", f"close code {code} {reason}".strip(), 1000))
         return received
 
-    def due(self, now: float, wall: float) -> list[str]:
-        """Give the messages to send now; the caller must send them all, at once."""
+    def _read(self, texts: list[bytes], now: float, received: Received) -> None:
+        """Take text messages."""
+        frames = self._tally.frames
+        decoded = self._dialect.decode(texts)
+        received.ticks, received.bad_ticks = decoded.ticks, decoded.bad_ticks
+        if decoded.ticks and not self._dialect.answers:
+            self.useful = True
+        frames["tick"] += len(decoded.ticks) + decoded.bad_ticks
+        frames.update(decoded.others)
+        for answer in decoded.answers:
+            self._answer(answer, now, received.notes)
+        for kind, count in decoded.others.items():
+            if kind != "depth":
+                received.notes.append(Note(f"frame_{kind}", "warning", {"count": count}))
+
+    def due(self, now: float, wall: float) -> list[str | bytes]:
+        """Give the messages to send now, bytes as pings; the caller must send them all, at once."""
         if self._phase is Phase.CLOSED:
             return []
         self._expire(now)
@@ -187,7 +189,10 @@ class Session:
         plan = self._reconciler.plan(now) if self._phase is Phase.OPEN else None
         if plan is not None and self._pacing.request_at(now, wall) <= now:
             self._move(Event.ASKED)
-            return [self._write(plan, now)]
+            message = self._write(plan, now)
+            if not self._dialect.answers:
+                self._accepted(plan, now, self._notes)
+            return [message]
         if self._pacing.next_heartbeat(now) <= now:
             return [self._write(None, now)]
         return []
@@ -198,7 +203,7 @@ class Session:
             return now
         moments = [self._last_frame + self._limits.silence_s]
         if self._phase is Phase.ASKING:
-            moments += [sent.at + self._limits.ack_timeout_s for sent in self._waiting if sent.plan]
+            moments += [sent.at + self._limits.ack_timeout_s for sent in self._waiting.requests()]
         elif self._reconciler.plan(now) is not None:
             moments.append(self._pacing.request_at(now, wall))
         else:
@@ -210,8 +215,7 @@ class Session:
         """Say why the connection must end; None while it is good."""
         if now >= self._last_frame + self._limits.silence_s:
             self._end(Fault("silence", f"no frame for {self._limits.silence_s:g} s"))
-        unanswered = sum(sent.plan is None for sent in self._waiting)
-        if unanswered >= 2 and self._pacing.next_heartbeat(now) <= now:
+        if self._waiting.heartbeats >= 2 and self._pacing.next_heartbeat(now) <= now:
             self._end(Fault("heartbeat", "two heartbeats were not answered"))
         return self._fault
 
@@ -219,73 +223,70 @@ class Session:
         """Note that the connection is gone."""
         self._move(Event.ENDED)
 
-    def _write(self, plan: Plan | None, now: float) -> str:
+    def _write(self, plan: Plan | None, now: float) -> str | bytes:
         """Write a request, or a heartbeat where there is no plan, and wait for its answer from now on."""
         self._seq_id += 1
         number = self._seq_id, f"{self.number}-{self._seq_id}"
-        text = self._dialect.heartbeat(*number) if plan is None else self._dialect.encode(plan.ask, *number)
-        sent = _Sent(self._seq_id, now, plan, text)
-        self._waiting.append(sent)
+        message = self._dialect.heartbeat(*number) if plan is None else self._dialect.encode(plan.ask, *number)
+        sent = Sent(self._seq_id, now, plan, message)
+        self._waiting.add(sent)
         self._pacing.sent(now, heartbeat=plan is None)
         self._tally.requests[sent.kind, "sent"] += 1
-        return text
+        return message
 
     def _expire(self, now: float) -> None:
         """Give up on a request that was not answered in time: once it is asked again, then the connection ends."""
-        for sent in self._waiting:
-            if sent.plan is not None and now >= sent.at + self._limits.ack_timeout_s:
-                self._waiting.remove(sent)
-                self._tally.requests[sent.kind, "unanswered"] += 1
-                self._move(Event.UNANSWERED)
-                self._reconciler.doubt()
-                self._unanswered += 1
-                if self._unanswered >= 2:
-                    self._end(Fault("unanswered", "a subscribe request was not answered, twice in a row"))
-                return
+        sent = next(self._waiting.requests(), None)
+        if sent is None or sent.plan is None or now < sent.at + self._limits.ack_timeout_s:
+            return
+        self._waiting.remove(sent)
+        if not self._dialect.answers:
+            return
+        self._tally.requests[sent.kind, "unanswered"] += 1
+        self._move(Event.UNANSWERED)
+        self._reconciler.unanswered(sent.plan)
+        self._unanswered += 1
+        if self._unanswered >= 2:
+            self._end(Fault("unanswered", "a subscribe request was not answered, twice in a row"))
 
     def _answer(self, answer: Answer, now: float, notes: list[Note]) -> None:
-        sent = self._match(answer)
+        remedy = self._dialect.remedy(answer.ret)
+        sent = self._waiting.match(answer, about_codes=remedy in (Remedy.NARROW, Remedy.SHRINK))
         self._tally.frames["heartbeat" if answer.kind == "heartbeat" else "answer"] += 1
         if sent is None:
             self._tally.requests["unknown", "late"] += 1
             fields: dict[str, object] = {"seq_id": answer.seq_id, "ret": answer.ret}
             notes.append(Note("answer_without_request", "warning", fields))
-            if not answer.seq_id and self._dialect.remedy(answer.ret) is Remedy.TOKEN:
+            if not answer.seq_id and remedy is Remedy.TOKEN:
                 self._end(_token_refused(answer))  # it answers the connection itself
             return
-        self._waiting.remove(sent)
+        if self._dialect.answers or not answer.codes:
+            self._waiting.remove(sent)  # else another answer may speak of its other codes
         accepted = answer.ret == 200
         self.useful |= accepted
-        self._tally.requests[sent.kind, "accepted" if accepted else "refused"] += 1
         if sent.plan is None:
-            # What the venue answered late or never before this one is behind us: only a row without an answer counts.
-            self._waiting = [other for other in self._waiting if other.plan or other.seq_id > sent.seq_id]
-            if not accepted:
-                self._refused(sent, answer, now, notes)
-            return
-        self._unanswered = 0
-        self._move(Event.ACCEPTED if accepted else Event.REFUSED)
-        if accepted:
+            self._waiting.beat(sent)
+            self._tally.requests[sent.kind, "accepted" if accepted else "refused"] += 1
+        elif accepted:
             self._pacing.eased()
-            self._reconciler.accept(sent.plan, now)
-            fields = {"kind": sent.kind, "codes": len(sent.plan.ask.codes), "new": len(sent.plan.fresh)}
-            notes.append(Note("request_accepted", "info", fields))
-        else:
+            if self._dialect.answers:
+                self._accepted(sent.plan, now, notes)
+        if not accepted:
             self._refused(sent, answer, now, notes)
 
-    def _match(self, answer: Answer) -> _Sent | None:
-        """Find what is answered: by number, or by order where an answer carries none (protocol sheet 2.1)."""
-        if answer.seq_id:
-            return next((sent for sent in self._waiting if sent.seq_id == answer.seq_id), None)
-        about_codes = self._dialect.remedy(answer.ret) in (Remedy.NARROW, Remedy.SHRINK)  # no heartbeat has any
-        fitting = (sent for sent in self._waiting if answer.kind in ("error", sent.kind))
-        return next((sent for sent in fitting if sent.plan or not about_codes), None)
+    def _accepted(self, plan: Plan, now: float, notes: list[Note]) -> None:
+        self._unanswered = 0
+        self._move(Event.ACCEPTED)
+        self._reconciler.accept(plan, now)
+        self._tally.requests[plan.ask.kind, "accepted"] += 1
+        fields: dict[str, object] = {"kind": plan.ask.kind, "codes": len(plan.ask.codes), "new": len(plan.fresh)}
+        notes.append(Note("request_accepted", "info", fields))
 
-    def _refused(self, sent: _Sent, answer: Answer, now: float, notes: list[Note]) -> None:
+    def _refused(self, sent: Sent, answer: Answer, now: float, notes: list[Note]) -> None:
         plan = sent.plan
-        if plan is not None:
+        remedy = self._take_back(plan, answer, now) if plan else self._dialect.remedy(answer.ret)
+        if plan is not None and self._dialect.replaces:
             self.refusal = sent.at, now
-        remedy = self._reconciler.refuse(plan, answer.ret, now) if plan else self._dialect.remedy(answer.ret)
         wait = wait_after(remedy)
         if remedy is Remedy.TOKEN:
             self._end(_token_refused(answer))
@@ -298,8 +299,18 @@ class Session:
         if plan is not None:
             fields |= {"codes": len(plan.ask.codes), "new": len(plan.fresh)}
         if remedy is Remedy.BUG:
-            fields["request"] = sent.text[:TOLD]
+            fields["request"] = str(sent.message)[:TOLD]
         notes.append(Note("request_refused", "error" if remedy is Remedy.BUG else "warning", fields))
+
+    def _take_back(self, plan: Plan, answer: Answer, now: float) -> Remedy:
+        """Tell the reconciler which codes were refused; the others of a request that was partly refused hold."""
+        self._unanswered = 0
+        self._tally.requests[plan.ask.kind, "refused"] += 1
+        if self._dialect.answers:
+            self._move(Event.REFUSED)
+            if not self._dialect.replaces and answer.codes and {*answer.codes} < {*plan.ask.codes}:
+                self._reconciler.accept(plan, now)
+        return self._reconciler.refuse(plan, answer.ret, now, answer.codes)
 
     def _end(self, fault: Fault) -> None:
         """Keep the first reason: what follows it, as a close frame after a refused token, only hides it."""

@@ -79,9 +79,10 @@ class Transport:
                 break
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    def send(self, text: str) -> None:
-        """Send a text message."""
-        self._write(text, websocket.ABNF.OPCODE_TEXT)
+    def send(self, message: str | bytes) -> None:
+        """Send a text message, or a ping with these bytes."""
+        ping = isinstance(message, bytes)
+        self._write(message, websocket.ABNF.OPCODE_PING if ping else websocket.ABNF.OPCODE_TEXT)
 
     def pong(self, payload: bytes) -> None:
         """Answer a ping."""

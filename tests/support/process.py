@@ -33,7 +33,7 @@ class BridgeProcess:
             "HOME": os.environ.get("HOME", "/"),
             "TICKBRIDGE_HTTP__HOST": "127.0.0.1",
             "TICKBRIDGE_HTTP__PORT": "0",
-            **{name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")},
+            **{name: value for name, value in os.environ.items() if name.startswith(("COVERAGE_", "PYTHONPATH"))},
             **{f"TICKBRIDGE_{name}": value for name, value in settings.items()},
         }
         self.process = subprocess.Popen(

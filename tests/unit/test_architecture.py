@@ -24,7 +24,9 @@ COMMON = ("bridge.model", "bridge.errors", "bridge.settings", "bridge.kafka")
 PURE = (
     "bridge.upstream.frames",
     "bridge.upstream.session",
+    "bridge.upstream.waiting",
     "bridge.upstream.reconcile",
+    "bridge.upstream.increments",
     "bridge.upstream.removals",
     "bridge.upstream.admission",
     "bridge.upstream.pacing",

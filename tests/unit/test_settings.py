@@ -13,7 +13,8 @@ from pydantic import ValidationError
 
 from bridge.errors import SettingsError
 from bridge.settings import PREFIX, Settings, load
-from bridge.settings.groups import PLANS, RESERVED
+from bridge.settings.groups import RESERVED
+from bridge.settings.plans import PLANS
 from scripts.settings_table import Setting, settings
 
 Set: TypeAlias = Callable[[Mapping[str, str]], None]
@@ -440,3 +441,26 @@ def test_the_longest_back_off_is_never_below_the_shortest(environment: Set) -> N
 @pytest.mark.parametrize("setting", [s for s in ALL.values() if s.secret], ids=lambda setting: setting.name)
 def test_secrets_are_told_apart_by_their_type(setting: Setting) -> None:
     assert setting.name in {"UPSTREAM__TOKEN", "KAFKA__SASL_PASSWORD", "KAFKA__SSL_KEY_PASSWORD"}
+
+
+@pytest.mark.parametrize("dialect", ["action-code", "action-symbols"])
+def test_a_dialect_without_an_address_of_its_own_needs_one(environment: Set, dialect: str) -> None:
+    environment({"UPSTREAM__DIALECT": dialect})
+    with pytest.raises(SettingsError, match=r"UPSTREAM__DIALECT.*give UPSTREAM__URL"):
+        load()
+    environment({"UPSTREAM__URL": "wss://venue.example/ws"})
+    assert load().upstream.dialect == dialect
+
+
+def test_the_pause_between_requests_is_the_dialect_s_unless_the_operator_wants_another(environment: Set) -> None:
+    assert load().upstream.limits(pause_s=0.07).request_interval_s == 0.07
+    environment({"UPSTREAM__REQUEST_INTERVAL_S": "2"})
+    assert load().upstream.limits(pause_s=0.07).request_interval_s == 2.0
+
+
+def test_a_short_heartbeat_is_refused_only_where_requests_need_a_second(environment: Set) -> None:
+    environment({"UPSTREAM__HEARTBEAT_S": "1"})
+    with pytest.raises(SettingsError, match="UPSTREAM__HEARTBEAT_S=1"):
+        load()
+    environment({"UPSTREAM__DIALECT": "action-code", "UPSTREAM__URL": "ws://venue.example/ws"})
+    assert load().upstream.heartbeat_s == 1.0

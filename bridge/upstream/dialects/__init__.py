@@ -35,20 +35,28 @@ class Remedy(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """One request: what it is, and the codes that hold once it is accepted."""
+    """One request: what it is, and the codes in it.
 
-    kind: Literal["subscribe", "cancel"]
+    ``subscribe`` adds its codes, or puts them in the place of all others where requests replace; ``unsubscribe`` takes
+    its codes away, ``cancel`` everything.
+    """
+
+    kind: Literal["subscribe", "unsubscribe", "cancel"]
     codes: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The venue's answer to a request; ``seq_id`` is 0 when it does not say to which."""
+    """The venue's answer to a request.
 
-    kind: Literal["subscribe", "cancel", "heartbeat", "error"]
+    ``seq_id`` is 0 when it does not say to which; ``codes`` are those that it speaks of, none when of all of them.
+    """
+
+    kind: Literal["subscribe", "unsubscribe", "cancel", "heartbeat", "error"]
     seq_id: int
     ret: int
     message: str
+    codes: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -62,19 +70,29 @@ class Decoded:
 
 
 class Dialect(Protocol):
-    """What the bridge asks of a venue's dialect."""
+    """What the bridge asks of a venue's dialect.
+
+    ``venue`` stands in each tick; ``sides`` gives our word for the venue's, ``gives_time`` whether a tick has a time.
+    Where the venue ``needs_token`` the bridge does not start without one.
+    The venue ``replaces`` what it was asked for before, or else adds and takes away; where it ``answers`` no request,
+    one counts as accepted once it is sent. ``pause_s`` lies between two requests, unless the operator wants another.
+    """
 
     name: str
     venue: str
     sides: Mapping[int | str | None, str]
     gives_time: bool
+    needs_token: bool
+    replaces: bool
+    answers: bool
+    pause_s: float
 
     def default_url(self, market: str) -> str:
         """Give the venue's own address for a market."""
         ...
 
     def address(self, url: str, token: str) -> str:
-        """Put the token where the venue wants it, percent-encoded."""
+        """Put the token, which may be empty, where the venue wants it, percent-encoded."""
         ...
 
     def code(self, symbol: str) -> str:
@@ -86,15 +104,15 @@ class Dialect(Protocol):
         ...
 
     def asks(self, accepted: Iterable[str], target: Sequence[str]) -> tuple[Ask, ...]:
-        """Give the requests that lead from the accepted codes to the target."""
+        """Give the requests, in their order, that lead from the accepted codes to the target; the first is sent."""
         ...
 
     def encode(self, ask: Ask, seq_id: int, trace: str) -> str:
         """Write a request."""
         ...
 
-    def heartbeat(self, seq_id: int, trace: str) -> str:
-        """Write a heartbeat."""
+    def heartbeat(self, seq_id: int, trace: str) -> str | bytes:
+        """Write a heartbeat: a message, or the payload of a WebSocket ping, which any pong answers."""
         ...
 
     def decode(self, texts: Sequence[bytes]) -> Decoded:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from urllib.parse import quote, urlsplit, urlunsplit
 
 import msgspec
 
-from bridge.upstream.dialects import Answer, Ask, BadSymbol, Decoded, Remedy, remedies
+from bridge.upstream.dialects import Answer, Ask, Decoded, Remedy, remedies, wire
+from bridge.upstream.dialects.exchanges import listing
 
 HEARTBEAT, SUBSCRIBE, CANCEL = 22000, 22004, 22006
 TICK, DEPTH = 22998, 22999
@@ -20,13 +20,6 @@ TICK, DEPTH = 22998, 22999
 CANCEL_TICKS = 2
 
 _ANSWERS = {22001: "heartbeat", 22005: "subscribe", 22007: "cancel"}
-
-_EXCHANGES = {
-    **dict.fromkeys(("NASDAQ", "NYSE", "AMEX", "ARCA", "BATS"), "US"),
-    **dict.fromkeys(("HKEX", "SEHK"), "HK"),
-    "SSE": "SH",
-    "SZSE": "SZ",
-}
 
 _STOCK_ENDING = re.compile(r"\.(HK|US|SH|SZ)$")
 _PAIR = re.compile(r"^[A-Z]{6,12}$")
@@ -49,9 +42,6 @@ class _Push(msgspec.Struct, gc=False, tag_field="cmd_id", tag=TICK):
     data: _Data
 
 
-_ABSENT = msgspec.Raw()
-
-
 class _LooseData(msgspec.Struct):
     """A tick whose decimals may be JSON numbers: their literal digits are kept."""
 
@@ -59,8 +49,8 @@ class _LooseData(msgspec.Struct):
     price: msgspec.Raw
     seq: str | int | None = None
     time: str | int | None = msgspec.field(name="tick_time", default=None)
-    volume: msgspec.Raw = _ABSENT
-    turnover: msgspec.Raw = _ABSENT
+    volume: msgspec.Raw = wire.ABSENT
+    turnover: msgspec.Raw = wire.ABSENT
     side: str | int | None = msgspec.field(name="trade_direction", default=None)
 
 
@@ -75,14 +65,9 @@ class _Envelope(msgspec.Struct):
     msg: str | None = ""
 
 
-#: What a decoder raises on bytes that are not what it expects: wrong JSON or type, wrong UTF-8, too deep.
-_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-
 _decode_push = msgspec.json.Decoder(_Push).decode
 _decode_loose = msgspec.json.Decoder(_LoosePush).decode
 _decode_envelope = msgspec.json.Decoder(_Envelope).decode
-_decode_any = msgspec.json.Decoder().decode
-_encode = msgspec.json.Encoder().encode
 
 
 class AllTick:
@@ -92,6 +77,10 @@ class AllTick:
     venue = "alltick"
     sides: Mapping[int | str | None, str] = {0: "none", 1: "buy", 2: "sell", "0": "none", "1": "buy", "2": "sell"}
     gives_time = True
+    needs_token = True
+    replaces = True
+    answers = True
+    pause_s = 1.0  # between two requests on one connection (sheet 1.4)
 
     def default_url(self, market: str) -> str:
         """Give the endpoint (sheet 1.1)."""
@@ -100,24 +89,15 @@ class AllTick:
 
     def address(self, url: str, token: str) -> str:
         """Add the token as a query parameter (sheet 1.2)."""
-        parts = urlsplit(url)
-        query = f"{parts.query}&" if parts.query else ""
-        return urlunsplit(parts._replace(query=f"{query}token={quote(token, safe='')}"))
+        return wire.with_token(url, token)
 
     def code(self, symbol: str) -> str:
         """Translate ``EXCHANGE:TICKER``; anything else is the venue's own code already (sheet 7)."""
-        exchange, colon, ticker = symbol.partition(":")
-        if not colon:
+        listed = listing(symbol)
+        if listed is None:
             return symbol
-        ending = _EXCHANGES.get(exchange)
-        if ending is None:
-            known = ", ".join(sorted(_EXCHANGES))
-            raise BadSymbol(f"{exchange!r} is no exchange this venue has; it has {known}")
-        if ending == "HK":
-            ticker = ticker.lstrip("0")  # the venue refuses leading zeros in Hong Kong (sheet 7)
-        if not ticker:
-            raise BadSymbol(f"{symbol!r} names no ticker")
-        return f"{ticker}.{ending}"
+        market, ticker = listed  # the venue refuses leading zeros in Hong Kong (sheet 7)
+        return f"{ticker}.{market}"
 
     def market(self, code: str) -> str | None:
         """Tell stock codes by their ending and pairs by their letters (sheet 7)."""
@@ -146,7 +126,7 @@ class AllTick:
         """Read pushes on the fast road, all else one by one."""
         try:
             return Decoded(ticks=[_decode_push(text).data for text in texts])
-        except _UNREADABLE:  # at least one message is no usual tick
+        except wire.UNREADABLE:  # at least one message is no usual tick
             return _decode_one_by_one(texts)
 
     def remedy(self, ret: int) -> Remedy:
@@ -155,7 +135,7 @@ class AllTick:
 
 
 def _request(cmd_id: int, seq_id: int, trace: str, data: dict[str, object]) -> str:
-    return _encode({"cmd_id": cmd_id, "seq_id": seq_id, "trace": trace, "data": data}).decode()
+    return wire.encode({"cmd_id": cmd_id, "seq_id": seq_id, "trace": trace, "data": data}).decode()
 
 
 def _decode_one_by_one(texts: Sequence[bytes]) -> Decoded:
@@ -164,7 +144,7 @@ def _decode_one_by_one(texts: Sequence[bytes]) -> Decoded:
     for text in texts:
         try:
             ticks.append(_decode_push(text).data)
-        except _UNREADABLE:
+        except wire.UNREADABLE:
             _decode_other(text, decoded, ticks)
     return decoded
 
@@ -174,8 +154,8 @@ def _decode_other(text: bytes, decoded: Decoded, ticks: list[_Data]) -> None:
     kind = ""
     try:
         envelope = _decode_envelope(text)
-    except _UNREADABLE:
-        kind = _kind_of_rubbish(text)
+    except wire.UNREADABLE:
+        kind = wire.kind_of_rubbish(text)
     else:
         if envelope.cmd_id == TICK:
             tick = _unusual_tick(text)
@@ -193,29 +173,15 @@ def _decode_other(text: bytes, decoded: Decoded, ticks: list[_Data]) -> None:
         decoded.others[kind] = decoded.others.get(kind, 0) + 1
 
 
-def _kind_of_rubbish(text: bytes) -> str:
-    try:
-        _decode_any(text)
-    except _UNREADABLE:
-        return "not_json"
-    return "wrong_type"
-
-
 def _unusual_tick(text: bytes) -> _Data | None:
     """Read a tick with JSON numbers in it, digit by digit as they stand; None if it is no tick at all."""
     try:
         data = _decode_loose(text).data
-        price = _literal(data.price)
+        price = wire.literal(data.price)
         if price is None:
             return None
-        return _Data(data.code, price, data.seq, data.time, _literal(data.volume), _literal(data.turnover), data.side)
-    except _UNREADABLE:
+        return _Data(
+            data.code, price, data.seq, data.time, wire.literal(data.volume), wire.literal(data.turnover), data.side
+        )
+    except wire.UNREADABLE:
         return None
-
-
-def _literal(raw: msgspec.Raw) -> str | None:
-    """Give a string's content or a number's own digits; None for anything else."""
-    text = bytes(raw)
-    if text.startswith(b'"'):
-        return msgspec.json.decode(text, type=str)
-    return text.decode() if text[:1].isdigit() or text.startswith(b"-") else None

@@ -87,6 +87,10 @@ def test_no_token_at_all_fails() -> None:
     assert token().verdict is Verdict.FAIL
 
 
+def test_no_token_is_good_where_the_venue_needs_none() -> None:
+    assert token(dialect="action-code", url="ws://localhost:1").verdict is Verdict.OK
+
+
 class Venue:
     """Accepts a connection, with TLS if it has a context, keeps what a client says after that, and answers it."""
 

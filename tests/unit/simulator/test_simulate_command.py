@@ -71,6 +71,18 @@ def test_it_prints_urls_that_work_and_takes_orders_while_it_runs(running: Runnin
     assert json.loads(run("set", "-o", "json", *to)[1])["max_codes"] == 1
 
 
+def test_it_speaks_another_dialect_when_told_to() -> None:
+    running = Running("--dialect", "action-symbols", "--rate", "0", "--set", "answers=true")
+    try:
+        with connect(running.stock) as ws:
+            ws.send(json.dumps({"action": "subscribe", "symbols": ["AAPL"]}))
+            assert json.loads(ws.recv(timeout=5))["status"] == "ok"
+            run("send", "tick:AAPL:price=1.5", "--control-port", running.control_port)
+            assert json.loads(ws.recv(timeout=5))["price"] == "1.5"
+    finally:
+        running.end(signal.SIGTERM)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it_with_zero_and_a_summary(running: Running, number: signal.Signals) -> None:
     code, out, err = running.end(number)

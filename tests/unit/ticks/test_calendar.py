@@ -113,9 +113,9 @@ def test_commodities_stop_at_one_on_thanksgiving_and_rest_on_good_friday() -> No
 @pytest.mark.parametrize(
     ("market", "codes"),
     [
-        ("us", "AAPL.US BRK.B.US .DJI.US"),
-        ("hk", "700.HK 9988.HK HSI.HK"),
-        ("cn", "600519.SH 000001.SZ 000001.SH 399001.SZ"),
+        ("us", "AAPL.US BRK.B.US .DJI.US NASDAQ:AAPL NYSE:BRK.B"),
+        ("hk", "700.HK 9988.HK HSI.HK 00700.HK HKEX:00700"),
+        ("cn", "600519.SH 000001.SZ 000001.SH 399001.SZ SSE:600519 SZSE:000001"),
         ("crypto", "BTCUSDT ETHUSDC ETHBTC 1000SHIBUSDT BTCUSD EURUSDT"),
         ("forex", "EURUSD USDJPY GBPCHF USDCNH"),
         ("commodities", "GOLD Gold Silver SILVER USOIL COPPER NGAS Platinum Palladium XAUUSD XAGEUR"),

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from bridge import schemas
-from bridge.ticks import normalise
-from bridge.ticks.normalise import DAY_US, EARLIEST_US, Batch, Normaliser
+from bridge.ticks import times
+from bridge.ticks.normalise import Batch, Normaliser
 from bridge.ticks.symbols import Symbols
+from bridge.ticks.times import DAY_US, EARLIEST_US
 
 SIDES: dict[int | str | None, str] = {0: "none", 1: "buy", 2: "sell", "0": "none", "1": "buy", "2": "sell"}
 RECV_US = 1_790_000_000_298_114
@@ -245,6 +246,11 @@ def test_an_invalid_tick_changes_nothing_for_its_symbol() -> None:
     assert counts(hall.batch(Tick())) == ONE
 
 
+@pytest.mark.parametrize("open_24h", ["0", "0.000", "-1", "-0.5", "0e5", "NaN", ""])
+def test_an_opening_price_that_cannot_be_is_left_out_and_the_tick_stays(open_24h: str) -> None:
+    assert record(open_24h=open_24h) == RECORD
+
+
 # Times
 
 
@@ -302,6 +308,11 @@ def test_a_time_that_is_no_whole_number_is_invalid(time: str) -> None:
 @pytest.mark.parametrize("time", ["1_790_000_000_123", " 1790000000123", "\u0661790000000123", "1790000000123\n"])
 def test_a_time_in_anything_but_ascii_digits_is_invalid(time: str) -> None:
     assert counts(Hall().batch(Tick(time=time))) == INVALID
+
+
+def test_a_time_in_microseconds_or_written_out_is_read_too() -> None:
+    for time in ("1790000000123456", 1_790_000_000_123_456, "2026-09-21T14:13:20.123456Z"):
+        assert record(time=time)["ts_event_us"] == 1_790_000_000_123_456
 
 
 def test_a_tick_without_time_is_a_record_without_ts_event_us() -> None:
@@ -535,4 +546,4 @@ def test_it_makes_no_difference_how_ticks_are_cut_into_batches(ticks: Sequence[T
 
 
 def test_the_digits_of_a_number_are_bounded() -> None:
-    assert normalise.DIGITS_MAX == 64
+    assert times.DIGITS_MAX == 64

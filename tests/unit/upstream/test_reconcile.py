@@ -202,6 +202,18 @@ def test_a_plan_is_worked_out_once_and_a_settled_one_not_at_all() -> None:
     assert dialect.worked_out == 1
 
 
+def test_a_list_is_stated_once_more_on_request() -> None:
+    talk = Talk().want("AB")
+    talk.settle()
+    talk.reconciler.restate(["Z"])
+    assert talk.plan() is None
+    talk.reconciler.restate(["B"])
+    assert talk.reconciler.accepted == set("AB")
+    assert talk.settle() == [set("AB")]
+    talk.reconciler.restate(["A"])
+    assert talk.reconnect().settle() == [set("AB")]
+
+
 # A new connection
 
 
