@@ -120,14 +120,14 @@ def may_miss(desired: Desired, memory: Mapping[str, Memory], progress: Progress)
         return found
     for symbol, wanted in desired.wanted.items():
         known = memory.get(symbol)
-        unsaid = known.state is State.PENDING if known else wanted.written_ms * 1000 <= progress.written_us + UNSEEN_US
+        unsaid = known.state == State.PENDING if known else wanted.written_ms * 1000 <= progress.written_us + UNSEEN_US
         if wanted.subscription.enabled and unsaid:
             found.setdefault(symbol, known.code if known else "")
     return found
 
 
 class Report:
-    """Belongs to the control thread; ``begin`` before anything else."""
+    """Belongs to the control thread."""
 
     def __init__(self, settings: Settings, instance: str, feed: FeedView, log: Log, library_log: LibraryLog) -> None:
         self.reporter = Reporter(settings, instance, library_log)
@@ -194,6 +194,8 @@ class Report:
         self._write_statuses(folds)
         now_us = time.time_ns() // 1000
         for fold in folds:
+            if not self.reporter.gaps.has_open(fold.partition):
+                continue  # nearly always: nothing is compared for nothing
             held = self._feed.board.held.get(fold.partition, {}).keys()
             wanted = {symbol for symbol, one in fold.desired().wanted.items() if one.subscription.enabled}
             self.reporter.gaps.keep(fold.partition, wanted | held, now_us)

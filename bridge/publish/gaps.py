@@ -43,6 +43,10 @@ class GapBook:
         """Tell whether a partition's gaps are kept here."""
         return partition in self._open
 
+    def has_open(self, partition: int) -> bool:
+        """Tell whether any gap of a partition is open."""
+        return bool(self._open.get(partition))
+
     def inherit(self, partition: int, progress: Progress | None, may_miss: Mapping[str, str]) -> None:
         """Take a partition over from whoever wrote ``progress``; ``may_miss`` maps symbol to code.
 

@@ -69,6 +69,11 @@ def test_after_a_crash_what_was_accepted_or_about_to_be_may_miss_ticks(known: Me
     assert may_miss(wanted(), {"A": known}, Progress(T0, T0)) == found
 
 
+def test_a_status_as_it_was_read_tells_that_a_symbol_was_about_to_be_accepted() -> None:
+    known = memory_of(status(State.PENDING))
+    assert may_miss(wanted(), {"A": known}, Progress(T0, T0)) == {"A": "A.US"}
+
+
 def test_what_was_asked_for_just_before_a_crash_may_have_been_accepted_unseen() -> None:
     assert may_miss(wanted(written_us=T0 + UNSEEN_US), {}, Progress(T0, T0)) == {"A": ""}
     assert may_miss(wanted(written_us=T0 + UNSEEN_US + 1000), {}, Progress(T0, T0)) == {}
