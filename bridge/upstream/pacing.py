@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from bridge.model import Limits
 
-#: The venue measures at its end: what left an interval apart may arrive a little closer together.
+#: The venue measures at its end: what left an interval apart may arrive a little closer together, most of all after a
+#: long list. An answer tells that its request has arrived; until it comes this much must do.
 SLACK = 1.05
 SLACK_S = 0.01
 
@@ -25,7 +26,8 @@ class Pacing:
     """Keeps one connection's clock; ``now`` is a monotonic second, ``wall`` the Unix time that all instances share."""
 
     def __init__(self, limits: Limits, partition: int, now: float) -> None:
-        self._gap = limits.request_interval_s * SLACK + SLACK_S
+        self._interval = limits.request_interval_s
+        self._gap = self._interval * SLACK + SLACK_S
         self._heartbeat_s = limits.heartbeat_s
         self._partition = partition
         self._partitions = limits.partitions
@@ -56,6 +58,10 @@ class Pacing:
         self._free_at = now + self._gap
         if heartbeat:
             self.heartbeat_at = now + self._heartbeat_s
+
+    def answered(self, now: float) -> None:
+        """Note an answer: the venue has what it answers since now at the latest, and counts from then."""
+        self._free_at = max(self._free_at, now + self._interval)
 
     def slow_down(self, now: float) -> None:
         """Note that the venue finds us too fast."""

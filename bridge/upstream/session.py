@@ -260,6 +260,7 @@ class Session:
             if not answer.seq_id and remedy is Remedy.TOKEN:
                 self._end(_token_refused(answer))  # it answers the connection itself
             return
+        self._pacing.answered(now)
         if self._dialect.answers or not answer.codes:
             self._waiting.remove(sent)  # else another answer may speak of its other codes
         accepted = answer.ret == 200

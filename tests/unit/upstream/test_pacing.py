@@ -90,6 +90,15 @@ def test_the_next_one_waits_the_interval_and_a_little_more() -> None:
     assert GAP > 1.0
 
 
+def test_an_answer_that_took_long_moves_the_next_one_since_the_venue_counts_from_when_it_had_the_request() -> None:
+    pacing = Pacing(limits(), 0, 0.0)
+    pacing.sent(0.5)
+    pacing.answered(0.9)
+    assert pacing.request_at(1.0, WALL) == pytest.approx(1.9)
+    pacing.answered(0.2)
+    assert pacing.request_at(1.0, WALL) == pytest.approx(1.9)
+
+
 def test_nothing_goes_in_the_interval_before_a_heartbeat() -> None:
     pacing = Pacing(limits(), 0, 0.0)
     last = 10.0 - GAP

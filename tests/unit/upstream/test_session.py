@@ -197,7 +197,14 @@ def test_an_error_that_does_not_say_what_it_answers_belongs_to_the_oldest_messag
     talk = Conversation().want("AB")
     talk.subscribes(0.0, "A", "B")
     talk.hear(answer({}, 600), now=0.1)
-    talk.subscribes(GAP, "A")
+    talk.subscribes(0.1 + GAP, "A")
+
+
+def test_a_request_keeps_its_distance_from_the_answer_to_the_one_before() -> None:
+    talk = Conversation().want("AB")
+    talk.hear(answer(talk.subscribes(0.0, "A", "B"), 600), now=0.7)
+    assert talk.due(GAP) == []
+    talk.subscribes(1.7, "A")
 
 
 def test_an_error_about_codes_is_never_taken_for_a_heartbeats() -> None:
@@ -449,7 +456,7 @@ def test_too_many_codes_are_asked_for_by_halves_at_the_usual_pace() -> None:
     talk = Conversation().want("ABCDEFGH")
     (note,) = talk.hear(answer(talk.subscribes(0.0, *"ABCDEFGH"), 603), now=0.1).notes
     assert (note.level, note.fields["remedy"]) == ("warning", "shrink")
-    talk.hear(answer(talk.subscribes(GAP, *"ABCD")), now=GAP)
+    talk.hear(answer(talk.subscribes(0.1 + GAP, *"ABCD")), now=2.0)
     assert {symbol for symbol, state in talk.states.items() if state is State.WAITING} == set("ABCD")
 
 
