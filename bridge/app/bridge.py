@@ -11,6 +11,7 @@ import gc
 import os
 import signal
 import socket
+import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -40,6 +41,12 @@ LIMIT_S = 10.0
 LIMITED = ("frame_", "answer_without_request", "kafka_trouble", "kafka_out_of_reach")
 #: Seconds that the last line may take when we are to stop at once.
 LAST_LINE_S = 0.5
+#: Seconds of the budget, or this share of a small one, that are kept for the last words after the ticks.
+LAST_WORDS_S = 2.0
+LAST_WORDS_SHARE = 0.25
+#: Seconds beyond its own end that the feed may take to put on disk what is left, and least seconds to leave the group.
+SPILL_S = 2.0
+LEAVE_S = 0.5
 
 
 class Bridge:
@@ -108,7 +115,13 @@ class Bridge:
         logs.hook_uncaught()
         self.start()
         self.wanted_down.wait()
-        return self.stop()
+        code = self.stop()
+        if self._threads["control"].is_alive():
+            # Kafka does not answer our farewell, and the library would wait five seconds for each client.
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+        return code
 
     def start(self) -> None:
         """Start every thread."""
@@ -126,13 +139,15 @@ class Bridge:
 
     def stop(self) -> int:
         """Stop in order within the budget; return the exit code."""
-        deadline = time.monotonic() + self._settings.shutdown.budget_s
-        self._log("stopping", budget_s=self._settings.shutdown.budget_s)
+        budget_s = self._settings.shutdown.budget_s
+        deadline = time.monotonic() + budget_s
+        drained = deadline - min(LAST_WORDS_S, budget_s * LAST_WORDS_SHARE)
+        self._log("stopping", budget_s=budget_s)
         self.control.stop()
-        self._mailbox.put(Stop(deadline))
-        self._threads["feed"].join(max(1.0, deadline - time.monotonic() + 2.0))
+        self._mailbox.put(Stop(drained))
+        self._threads["feed"].join(drained - time.monotonic() + SPILL_S)
         self.control.leave(deadline)
-        self._threads["control"].join(max(0.0, deadline - time.monotonic()) + 6.0)
+        self._threads["control"].join(max(LEAVE_S, deadline - time.monotonic()))
         self.http.stop()
         return self._close_accounts()
 
