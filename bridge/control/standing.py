@@ -56,6 +56,8 @@ class Standing:
         self._remark = ""
         self._heard: deque[float] = deque(maxlen=2)  # the last statistics in a row that show the group's answers
         self._answers = 0  # of the coordinator, as of the last statistics
+        self.answered_at = 0.0  # the monotonic second of the last statistics that show another answer of it
+        self.steady = False  # the group is divided, as of the last statistics
 
     def confirmed_since(self, moment: float) -> bool:
         """Tell whether the group has counted us in since then; never in less than two statistics.
@@ -91,13 +93,16 @@ class Standing:
         """Judge by librdkafka's statistics."""
         seen = _decoder.decode(raw)
         reachable = _reachable(seen)
+        self.steady = seen.cgrp.join_state == "steady"
         answers = seen.brokers[_COORDINATOR].rx if _COORDINATOR in seen.brokers else 0
-        if reachable and seen.cgrp.join_state == "steady" and answers > self._answers:
+        if answers > self._answers:
+            self.answered_at = now
+        if reachable and self.steady and answers > self._answers:
             self._heard.append(now)
         else:
             self._heard.clear()
         self._answers = answers
-        if reachable and seen.cgrp.join_state == "steady":
+        if reachable and self.steady:
             self.joined(now)
             self.trouble = self._remark = ""
             self.trouble_since = 0.0

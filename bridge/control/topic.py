@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from bridge.control.deference import Deference, Move
 from bridge.control.desired import Fold, Result
 from bridge.control.kafka import OUT_OF_REACH, TOPIC_DOUBTS, member_properties, refusal, topic_is_gone
 from bridge.control.standing import Standing
@@ -80,6 +81,7 @@ class ControlTopic:
         self._log = log
         self._clock = clock
         self._standing = Standing(settings.group.session_timeout_s)
+        self._deference = Deference(settings.group.session_timeout_s, holds=settings.group.lost_hold_s != 0)
         self._shares: dict[int, _Share] = {}
         self._records = Counter({str(result): 0 for result in Result})
         self._refusal: KafkaUnusable | None = None
@@ -102,11 +104,7 @@ class ControlTopic:
         Raises:
             KafkaUnusable: Kafka refuses us, and nothing was ever assigned.
         """
-        if not self._subscribed:
-            self._subscribed = True
-            self._consumer.subscribe(
-                [self._topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
-            )
+        self._join_or_leave()
         message = self._consumer.poll(timeout_s)
         room = RECORDS_PER_TURN
         while message is not None:
@@ -121,6 +119,20 @@ class ControlTopic:
         self._snapshot = self._look()
         if self._refusal is not None:
             raise self._refusal
+
+    def _join_or_leave(self) -> None:
+        """Join at the first turn; as a standby, leave while the coordinator is silent."""
+        now, standing = self._clock(), self._standing
+        facts = {"standby": not self._shares, "steady": standing.steady}
+        move = self._deference.move(now, answered_at=standing.answered_at, **facts)
+        if not self._subscribed or move is Move.JOIN:
+            self._subscribed = True
+            self._consumer.subscribe(
+                [self._topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
+            )
+        elif move is Move.LEAVE:
+            self._log("standby_steps_aside", why="the group's coordinator is silent; the owner comes back first")
+            self._consumer.unsubscribe()
 
     def snapshot(self) -> ControlSnapshot:
         """Give how things stood at the end of the last turn; any thread may ask."""
