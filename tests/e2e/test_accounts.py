@@ -1,15 +1,14 @@
 """The accounts of guarantee 7: exact at every scrape, whatever happens, and in the end equal to the topic."""
 
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from threading import Event, Thread
 from typing import Any
 
 import pytest
 
 from bridge.simulator import Simulator
 from tests.e2e.conftest import World
+from tests.support.accounts import OUTCOMES, Scraper, surplus
 from tests.support.kafka import KafkaBroker
 from tests.support.process import BridgeProcess
 
@@ -18,50 +17,6 @@ MakeVenue = Callable[..., Simulator]
 
 SYMBOLS = ("AAPL.US", "TSLA.US", "700.HK")
 RUBBISH = ("not-json", "wrong-types", "price-nan", "time-1970", "missing-fields", "fragments", "binary", "huge-text")
-
-OUTCOMES = ("published", "duplicate", "filtered", "invalid", "conflated", "dropped", "undeliverable")
-
-#: Seconds between two scrapes.
-PAUSE_S = 0.01
-
-
-class Scraper:
-    """Scrapes the metrics again and again, and keeps what every scrape said."""
-
-    def __init__(self, bridge: BridgeProcess) -> None:
-        self.scrapes: list[dict[str, int]] = []
-        self._bridge = bridge
-        self._over = Event()
-        self._thread = Thread(target=self._scrape, daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._over.set()
-        self._thread.join(10)
-
-    def _scrape(self) -> None:
-        while not self._over.wait(PAUSE_S):
-            self.scrapes.append(terms(self._bridge.get("/metrics")[1].decode()))
-
-
-def terms(exposition: str) -> dict[str, int]:
-    """Read the terms of guarantee 7 from the metrics."""
-    found = {name: _value(exposition, f'tickbridge_ticks_total{{outcome="{name}"}}') for name in OUTCOMES}
-    for name in ("received_total", "recovered_total", "in_flight"):
-        found[name.removesuffix("_total")] = _value(exposition, f"tickbridge_ticks_{name}")
-    return found
-
-
-def _value(exposition: str, series: str) -> int:
-    found = re.search(rf"^{re.escape(series)} (\S+)$", exposition, re.MULTILINE)
-    assert found, f"{series} is missing"
-    return int(float(found.group(1)))
-
-
-def surplus(accounts: dict[str, Any]) -> int:
-    """Give by how much the accounts do not add up."""
-    out = sum(accounts[name] for name in (*OUTCOMES, "in_flight"))
-    return int(accounts["received"] + accounts["recovered"] - out)
 
 
 @contextmanager
@@ -73,7 +28,7 @@ def scraped(bridge: BridgeProcess) -> Iterator[Scraper]:
     finally:
         scraper.stop()
     assert len(scraper.scrapes) > 20
-    assert [accounts for accounts in scraper.scrapes if surplus(accounts)] == []
+    assert scraper.wrong == []
 
 
 def await_account(bridge: BridgeProcess, what: str, at_least: int) -> None:

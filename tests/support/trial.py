@@ -28,6 +28,7 @@ import psutil
 from bridge.simulator import Simulator
 from tests.e2e.conftest import World
 from tests.support import audit
+from tests.support.accounts import Scraper
 from tests.support.audit import Verdict, Wish
 from tests.support.process import BridgeProcess
 
@@ -37,6 +38,8 @@ LONG, FIGURES = "TICKBRIDGE_FAULTS", "TICKBRIDGE_FAULTS_FIGURES"
 LOOK_S = 0.2
 #: Seconds between two weighings.
 WEIGH_S = 0.5
+#: Seconds between two scrapes of the accounts.
+SCRAPE_S = 0.3
 #: Seconds that a start, or a drain, may take.
 START_S, DRAIN_S = 60.0, 120.0
 
@@ -132,6 +135,7 @@ class Trial:
         self.bridges: list[BridgeProcess] = []
         self.figures = Figures(name)
         self.scales = Scales()
+        self._scrapers: list[Scraper] = []
         self._make_bridge = make_bridge
         self._spill = spill
         self._settings = {"GROUP__SESSION_TIMEOUT_S": str(size.session_s), **size.room, **settings}
@@ -146,6 +150,7 @@ class Trial:
         bridge = self._make_bridge(self.world.settings(self.venue, **self._settings, **more))
         self.bridges.append(bridge)
         self.scales.add(bridge.process.pid)
+        self._scrapers.append(Scraper(bridge, SCRAPE_S))
         return bridge
 
     def spill_of(self, number: int) -> str:
@@ -199,6 +204,7 @@ class Trial:
         for bridge in self._running():
             assert bridge.stop() == 0
         self.scales.stop()
+        self._check_scrapes()
         stopped = [bridge.wait_for("stopped") for bridge in self.bridges] if judged else []
         evidence = audit.collect(
             self.world.cluster, self.world.topic("ticks"), self.world.topic("gaps"), self.venue.record,
@@ -207,6 +213,13 @@ class Trial:
         verdict = audit.judge(evidence, [Wish(code, code, self.since) for code in self.size.codes])
         self._note(verdict)
         return verdict
+
+    def _check_scrapes(self) -> None:
+        """Hold the accounts to their sum at every scrape, from the first to the last."""
+        for scraper in self._scrapers:
+            scraper.stop()
+            assert scraper.scrapes
+            assert scraper.wrong == []
 
     def _note(self, verdict: Verdict) -> None:
         seen, curve = self.figures, self.scales.heaviest
