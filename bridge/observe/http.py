@@ -2,8 +2,9 @@
 
 It knows sockets and HTTP, and nothing of what it serves: it is given a function from path to response.
 Rules: GET and HEAD only; one request per connection; at most ``CONNECTIONS_MAX`` connections at once, above which the
-answer is 503; request line and headers together are bounded by ``REQUEST_MAX_BYTES``; and a connection ends after
-``CONNECTION_MAX_S`` in all, however slowly its peer sends or reads.
+one that has dawdled longest over its request makes room, and where none dawdles the answer is 503; request line and
+headers together are bounded by ``REQUEST_MAX_BYTES``; and a connection ends after ``CONNECTION_MAX_S`` in all, however
+slowly its peer sends or reads.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ from bridge.settings import PREFIX
 CONNECTIONS_MAX = 16
 #: Seconds that one connection may last.
 CONNECTION_MAX_S = 10.0
+#: Seconds after which a connection without a whole request may be ended for one that asks.
+DAWDLE_S = 1.0
 #: Bytes of request line and headers together.
 REQUEST_MAX_BYTES = 16 * 1024
 
@@ -130,16 +133,19 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
     def __init__(self, host: str, port: int, respond: Respond, log: Log) -> None:
         self.respond = respond
         self.log = log
-        self._open: dict[socket.socket, float] = {}
+        self._open: dict[socket.socket, float] = {}  # since when, oldest first
+        self._asking: set[socket.socket] = set()  # whose request is not read yet
         self._changed = threading.Condition()
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         super().__init__((host, port), _Handler)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Serve a connection in a thread, or turn it away when there are too many."""
+        now = time.monotonic()
         with self._changed:
-            if room := len(self._open) < CONNECTIONS_MAX:
-                self._open[request] = time.monotonic()
+            if room := len(self._open) < CONNECTIONS_MAX or self._end_a_dawdler(now):
+                self._open[request] = now
+                self._asking.add(request)
         if room:
             super().process_request(request, client_address)
         else:
@@ -150,7 +156,23 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
         super().shutdown_request(request)
         with self._changed:
             self._open.pop(request, None)
+            self._asking.discard(request)
             self._changed.notify_all()
+
+    def heard(self, request: socket.socket) -> None:
+        """Note that a connection's request was read: from now on it waits for us."""
+        with self._changed:
+            self._asking.discard(request)
+
+    def _end_a_dawdler(self, now: float) -> bool:
+        """End the connection that has asked for nothing longest; a probe must not wait for those who only sit."""
+        for request, since in self._open.items():
+            if request in self._asking and since <= now - DAWDLE_S:
+                self._asking.discard(request)
+                with contextlib.suppress(OSError):
+                    request.shutdown(socket.SHUT_RDWR)
+                return True
+        return False
 
     def service_actions(self) -> None:
         """End connections that last too long; called at each turn of the accepting loop."""
@@ -225,7 +247,9 @@ class _Handler(BaseHTTPRequestHandler):
         except LineTooLong:
             self.send_error(HTTPStatus.REQUEST_URI_TOO_LONG)
             return False
-        return bool(self.raw_requestline) and self.parse_request()
+        complete = bool(self.raw_requestline) and self.parse_request()
+        self.server.heard(self.connection)
+        return complete
 
     def _respond(self) -> Response:
         if self.command not in ("GET", "HEAD"):

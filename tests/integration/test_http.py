@@ -245,6 +245,22 @@ def test_one_connection_too_many_is_turned_away_at_once(client: Client, server: 
     assert client.ask().status == 200
 
 
+def test_who_sits_on_every_place_without_asking_makes_room_for_who_asks(client: Client) -> None:
+    held = [client.connect() for _ in range(CONNECTIONS_MAX)]
+    for connection in held:
+        connection.sendall(b"GET / HT")
+    refused, end = 0, time.monotonic() + CONNECTION_MAX_S / 2
+    while client.ask().status != 200:
+        refused += 1
+        assert time.monotonic() < end
+    assert refused, "at first nobody has sat for long"
+    assert read_all(held[0]) == b"", "the one that sat longest is ended"
+    held[-1].sendall(b"TP/1.1\r\n\r\n")
+    assert read_all(held[-1]).startswith(b"HTTP/1.1 200"), "and nobody else"
+    for connection in held:
+        connection.close()
+
+
 def test_a_client_that_drips_is_cut_off_in_the_end(views: Views) -> None:
     server = _Server("127.0.0.1", 0, views.respond, views)
     try:
