@@ -52,7 +52,8 @@ def opened(make: Callable[[dict[str, Any]], _Client], properties: dict[str, Any]
         return make(properties)
     except KafkaException as error:
         said = error.args[0].str() if isinstance(error.args[0], KafkaError) else str(error)
-        raise SettingsError(f"KAFKA__*: {said}; mend the setting, or the property in KAFKA__EXTRA") from None
+        remedy = "mend the setting, or the property in TICKBRIDGE_KAFKA__EXTRA"
+        raise SettingsError(f"TICKBRIDGE_KAFKA__*: {said}; {remedy}") from None
 
 
 def follower(kafka: KafkaSettings, group: str) -> dict[str, str | int | float | bool]:

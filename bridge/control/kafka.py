@@ -38,16 +38,21 @@ POLL_MARGIN_S = 60.0
 
 
 _REMEDIES = {
-    **dict.fromkeys(CREDENTIALS, "set KAFKA__SECURITY_PROTOCOL and KAFKA__SASL_* to what the cluster knows"),
-    **dict.fromkeys(_UNKNOWN_TOPIC, "run `tickbridge topics ensure`, or set TOPICS__SUBSCRIPTIONS to another name"),
-    KafkaError._SSL: "set KAFKA__SSL_CA_LOCATION to the authority of the brokers' certificates",  # noqa: SLF001
+    **dict.fromkeys(
+        CREDENTIALS, "set TICKBRIDGE_KAFKA__SECURITY_PROTOCOL and TICKBRIDGE_KAFKA__SASL_* to what the cluster knows"
+    ),
+    **dict.fromkeys(
+        _UNKNOWN_TOPIC, "run `tickbridge topics ensure`, or set TICKBRIDGE_TOPICS__SUBSCRIPTIONS to another name"
+    ),
+    KafkaError._SSL: "set TICKBRIDGE_KAFKA__SSL_CA_LOCATION to the authority of the brokers' certificates",  # noqa: SLF001
     KafkaError.TOPIC_AUTHORIZATION_FAILED: "grant our user {may} on the topic",
     KafkaError.GROUP_AUTHORIZATION_FAILED: "grant our user READ on the consumer group",
     KafkaError.CLUSTER_AUTHORIZATION_FAILED: "grant our user {may} on the topic, or DESCRIBE on the cluster",
     KafkaError.INVALID_SESSION_TIMEOUT: (
-        "set GROUP__SESSION_TIMEOUT_S within the brokers' group.min.session.timeout.ms and group.max.session.timeout.ms"
+        "set TICKBRIDGE_GROUP__SESSION_TIMEOUT_S within the brokers' group.min.session.timeout.ms and "
+        "group.max.session.timeout.ms"
     ),
-    KafkaError.INCONSISTENT_GROUP_PROTOCOL: "set GROUP__ID to a group that nothing else uses",
+    KafkaError.INCONSISTENT_GROUP_PROTOCOL: "set TICKBRIDGE_GROUP__ID to a group that nothing else uses",
 }
 
 
@@ -123,4 +128,5 @@ class Watch:
 
     def late(self, what: str) -> KafkaUnusable:
         """Make the exception that says that time is over; ``what`` is the beginning of its sentence."""
-        return KafkaUnusable(f"{what} ({self._remark})", "check KAFKA__BOOTSTRAP_SERVERS and the state of the brokers")
+        remedy = "check TICKBRIDGE_KAFKA__BOOTSTRAP_SERVERS and the state of the brokers"
+        return KafkaUnusable(f"{what} ({self._remark})", remedy)

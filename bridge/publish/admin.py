@@ -37,11 +37,13 @@ TRY_S, GLANCE_S = 1.0, 0.2
 PROPAGATION_S = 0.05
 
 _REMEDIES = {
-    **dict.fromkeys(CREDENTIALS, "set KAFKA__SECURITY_PROTOCOL and KAFKA__SASL_* to what the cluster knows"),
-    KafkaError._SSL: "set KAFKA__SSL_CA_LOCATION to the authority of the brokers' certificates",  # noqa: SLF001
+    **dict.fromkeys(
+        CREDENTIALS, "set TICKBRIDGE_KAFKA__SECURITY_PROTOCOL and TICKBRIDGE_KAFKA__SASL_* to what the cluster knows"
+    ),
+    KafkaError._SSL: "set TICKBRIDGE_KAFKA__SSL_CA_LOCATION to the authority of the brokers' certificates",  # noqa: SLF001
     KafkaError.TOPIC_AUTHORIZATION_FAILED: "grant our user DESCRIBE on the topic (and CREATE, to make it)",
     KafkaError.CLUSTER_AUTHORIZATION_FAILED: "grant our user CREATE on the cluster, or have the topic made for it",
-    KafkaError.INVALID_REPLICATION_FACTOR: "set TOPICS__REPLICATION to what the cluster can hold",
+    KafkaError.INVALID_REPLICATION_FACTOR: "set TICKBRIDGE_TOPICS__REPLICATION to what the cluster can hold",
     KafkaError.POLICY_VIOLATION: "ask who runs the cluster what its policy allows, and set TOPICS__* so",
     KafkaError.TOPIC_EXCEPTION: "set TOPICS__* to names of letters, digits and . _ -",
 }
@@ -172,7 +174,7 @@ class Admin:
             _refuse(error, task)
         raise KafkaOutOfReach(
             f"no broker was there in time {task} ({error.str()}; {self._remark})",
-            "check KAFKA__BOOTSTRAP_SERVERS and the state of the brokers",
+            "check TICKBRIDGE_KAFKA__BOOTSTRAP_SERVERS and the state of the brokers",
         )
 
     def _left(self) -> float:
