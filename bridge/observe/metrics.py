@@ -27,6 +27,8 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from bridge.model import ControlSnapshot, FeedSnapshot, Histogram, State
+from bridge.observe.health import Health
+from bridge.settings import Settings
 
 OUTCOMES = ("published", "duplicate", "filtered", "invalid", "conflated", "dropped", "undeliverable")
 SESSION_OUTCOMES = (
@@ -53,13 +55,14 @@ _MICROSECONDS = 1_000_000
 
 
 class Metrics:
-    """The registry of one bridge; ``name`` is the deployment's NAME."""
+    """The registry of one bridge; ``ready`` is the judgement that ``/readyz`` gives of two snapshots."""
 
     def __init__(
-        self, feed: Callable[[], FeedSnapshot], control: Callable[[], ControlSnapshot], *, name: str, version: str
-    ) -> None:
+        self, feed: Callable[[], FeedSnapshot], control: Callable[[], ControlSnapshot], settings: Settings, *,
+        version: str, ready: Callable[[FeedSnapshot, ControlSnapshot], Health],
+    ) -> None:  # fmt: skip
         self.registry = CollectorRegistry()
-        self.registry.register(_Snapshots(feed, control, {"bridge": name, "version": version}))
+        self.registry.register(_Snapshots(feed, control, settings, version, ready))
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
 
@@ -76,16 +79,24 @@ class _Snapshots(Collector):
     """Turns one pair of snapshots into series at each scrape."""
 
     def __init__(
-        self, feed: Callable[[], FeedSnapshot], control: Callable[[], ControlSnapshot], build: Mapping[str, str]
-    ) -> None:
+        self, feed: Callable[[], FeedSnapshot], control: Callable[[], ControlSnapshot], settings: Settings,
+        version: str, ready: Callable[[FeedSnapshot, ControlSnapshot], Health],
+    ) -> None:  # fmt: skip
         self._feed = feed
         self._control = control
-        self._build = dict(build)
+        self._ready = ready
+        self._settings = settings
+        self._build = {"bridge": settings.name, "version": version}
 
     def collect(self) -> Iterable[Metric]:
         feed, control = self._feed(), self._control()
         yield InfoMetricFamily("tickbridge_build", "The deployment's name and the version it runs.", self._build)
+        family = GaugeMetricFamily("tickbridge_ready", "1 where this check of /readyz is well.", labels=["check"])
+        for name, check in self._ready(feed, control).checks.items():
+            family.add_metric([name], check.ok)
+        yield family
         yield from _ticks(feed)
+        yield from _limits(self._settings)
         gaps = dict.fromkeys(GAP_CAUSES, 0) | dict(control.gaps)
         yield _counters("gaps", "Gap records opened, by cause.", ["cause"], gaps)
         yield from _upstream(feed)
@@ -111,6 +122,15 @@ def _ticks(feed: FeedSnapshot) -> Iterator[Metric]:
     yield _histogram(
         "delivery_latency_seconds", "From the receipt of a tick to Kafka's acknowledgement.", feed.delivery_latency
     )
+
+
+def _limits(settings: Settings) -> Iterator[Metric]:
+    """Tell the settings that other series are measured against."""
+    pressure, cap = settings.backpressure, settings.upstream.limits().max_symbols
+    spill = pressure.spill_max_bytes if pressure.spill_dir else 0
+    yield _gauge("queue_max_bytes", "Memory that ticks may hold that wait for Kafka.", pressure.queue_max_bytes)
+    yield _gauge("spill_max_bytes", "Disk that ticks may hold that wait for Kafka; 0 without a spill.", spill)
+    yield _gauge("max_symbols", "Symbols that one upstream connection may have.", cap)
 
 
 def _upstream(feed: FeedSnapshot) -> Iterator[Metric]:

@@ -44,7 +44,7 @@ class Site:
         self._clock = clock
         self._wall_us = wall_us
         self._started = clock()
-        self._metrics = Metrics(feed, control, name=identity.settings.name, version=identity.version)
+        self._metrics = Metrics(feed, control, identity.settings, version=identity.version, ready=self._ready)
         self._page = page()
 
     def respond(self, path: str, accept: str = "") -> Response:

@@ -3,7 +3,7 @@
 Where they cannot be had the tests skip and say why; with CI=true they fail.
 """
 
-import importlib
+import importlib.util
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import NoReturn, TypeAlias
 
 import pytest
 
+from tests.support import kubernetes
 from tests.support.helm import Chart, HelmUnavailableError, Manifest, find_helm
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,19 +30,10 @@ def chart(tmp_path_factory: pytest.TempPathFactory) -> Chart:
 
 @pytest.fixture(scope="session")
 def validate() -> Validate:
-    """Give a function that raises ValueError where a manifest has a field that this version of Kubernetes lacks."""
-    try:
-        validator = importlib.import_module("kubernetes_validate")
-    except ImportError:
+    """Give what holds a manifest against the schemas of a version of Kubernetes."""
+    if importlib.util.find_spec("kubernetes_validate") is None:
         _go_without("the package kubernetes-validate is not installed; it is one of the dev dependencies")
-
-    def check(manifest: Manifest, version: str) -> None:
-        try:
-            validator.validate(manifest, version, strict=True)
-        except validator.ValidationError as error:
-            raise ValueError(error.message) from error
-
-    return check
+    return kubernetes.validate
 
 
 def _go_without(reason: str) -> NoReturn:

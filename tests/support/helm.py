@@ -32,6 +32,9 @@ SHA256 = "210d576a6dc04b7864af4b5d9a5af58860bbc03d19174ffeddbd29d01d1b59a9"
 #: Seconds for pip to fetch 37 MB.
 FETCH_TIMEOUT_S = 100.0
 
+#: Ten times as fast where PyYAML was built with it, and as safe.
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
 Manifest: TypeAlias = dict[str, Any]
 
 
@@ -109,6 +112,30 @@ def _sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+class Manifests(list[Manifest]):
+    """What a chart renders, in Helm's order."""
+
+    def of(self, kind: str) -> dict[str, Manifest]:
+        """Give all of a kind, by name."""
+        return {one["metadata"]["name"]: one for one in self if one["kind"] == kind}
+
+    def one(self, kind: str) -> Manifest:
+        """Give the only one of a kind that is no hook."""
+        (only,) = [one for one in self.of(kind).values() if not hooks(one)]
+        return only
+
+    @property
+    def kinds(self) -> set[str]:
+        """Name the kinds of what is no hook."""
+        return {one["kind"] for one in self if not hooks(one)}
+
+
+def hooks(manifest: Manifest) -> list[str]:
+    """Name the moments at which Helm makes this object, where it is a hook."""
+    said = manifest["metadata"].get("annotations", {}).get("helm.sh/hook", "")
+    return [hook for hook in said.split(",") if hook]
+
+
 @dataclass(frozen=True)
 class Chart:
     """A chart and the Helm that reads it; ``home`` keeps the user's own Helm configuration out of the tests."""
@@ -137,14 +164,18 @@ class Chart:
             raise HelmRefusedError(ran.stdout + ran.stderr)
         return ran.stdout
 
-    def render(self, values: Mapping[str, Any]) -> dict[str, Manifest]:
-        """Give the manifests of a release called ``bridge``, by kind.
+    def render(self, values: Mapping[str, Any], *arguments: str) -> Manifests:
+        """Give the manifests of a release called ``bridge``; ``arguments`` are more of Helm's own.
 
         Raises HelmRefusedError.
         """
-        text = self.helm("template", "bridge", str(self.directory), values=values)
-        manifests = [manifest for manifest in yaml.safe_load_all(text) if manifest]
-        return {manifest["kind"]: manifest for manifest in manifests}
+        text = self.helm("template", "bridge", str(self.directory), *arguments, values=values)
+        return Manifests(manifest for manifest in yaml.load_all(text, LOADER) if manifest)
+
+    def notes(self, values: Mapping[str, Any]) -> str:
+        """Give what Helm prints after an installation as ``bridge`` in the namespace ``market-data``."""
+        words = ("install", "--dry-run=client", "--namespace", "market-data")
+        return self.helm(*words, "bridge", str(self.directory), values=values).partition("NOTES:\n")[2]
 
 
 if __name__ == "__main__":

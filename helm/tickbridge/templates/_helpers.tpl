@@ -1,36 +1,63 @@
-{{- define "tickbridge.fullname" -}}
-{{- $usual := .Release.Name }}
-{{- if not (contains .Chart.Name .Release.Name) }}
-{{- $usual = printf "%s-%s" .Release.Name .Chart.Name }}
-{{- end }}
-{{- .Values.fullnameOverride | default $usual | trunc 63 | trimSuffix "-" }}
+{{- /* Names, labels and the image. */}}
+
+{{- define "tickbridge.name" -}}
+{{- .Values.nameOverride | default .Chart.Name | trunc 48 | trimSuffix "-" }}
 {{- end }}
 
-{{- define "tickbridge.selectorLabels" -}}
-app.kubernetes.io/name: {{ .Chart.Name }}
+{{- /* Of 48 characters at most: what is made from it (…-subscriptions, the revisions of a StatefulSet) must fit 63. */}}
+{{- define "tickbridge.fullname" -}}
+{{- $name := include "tickbridge.name" . }}
+{{- $usual := contains $name .Release.Name | ternary .Release.Name (printf "%s-%s" .Release.Name $name) }}
+{{- .Values.fullnameOverride | default $usual | trunc 48 | trimSuffix "-" }}
+{{- end }}
+
+{{- /* What every pod of the release has, those of the Jobs and tests included. */}}
+{{- define "tickbridge.releaseLabels" -}}
+app.kubernetes.io/name: {{ include "tickbridge.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 
+{{- /* What the pods of the bridge, and its Service, have and nothing else. */}}
+{{- define "tickbridge.selectorLabels" -}}
+{{ include "tickbridge.releaseLabels" . }}
+app.kubernetes.io/component: bridge
+{{- end }}
+
 {{- define "tickbridge.labels" -}}
-{{ include "tickbridge.selectorLabels" . }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ .Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- $own := include "tickbridge.releaseLabels" . | fromYaml }}
+{{- $_ := set $own "app.kubernetes.io/version" .Chart.AppVersion }}
+{{- $_ := set $own "app.kubernetes.io/managed-by" .Release.Service }}
+{{- $_ := set $own "helm.sh/chart" (printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_") }}
+{{- merge $own .Values.commonLabels | toYaml }}
+{{- end }}
+
+{{- /* Of a pod that is not the bridge; called with (root, component). */}}
+{{- define "tickbridge.hookPodLabels" -}}
+{{- $root := index . 0 }}
+{{- $own := include "tickbridge.releaseLabels" $root | fromYaml }}
+{{- $_ := set $own "app.kubernetes.io/component" (index . 1) }}
+{{- merge $own $root.Values.hookJobs.podLabels $root.Values.commonLabels | toYaml }}
 {{- end }}
 
 {{- define "tickbridge.serviceAccountName" -}}
 {{- .Values.serviceAccount.name | default (ternary (include "tickbridge.fullname" .) "default" .Values.serviceAccount.create) }}
 {{- end }}
 
-{{- /* What the schema cannot say in words that help: the two things that every installation must give. */}}
-{{- define "tickbridge.check" -}}
-{{- range $name, $_ := .Values.settingsFromSecrets }}
-{{- if hasKey $.Values.settings $name }}
-{{- fail (printf "%s is given in settings and in settingsFromSecrets; keep one of them" $name) }}
+{{- define "tickbridge.image" -}}
+{{- $registry := .Values.image.registry | default (.Values.global).imageRegistry }}
+{{- $name := empty $registry | ternary .Values.image.repository (printf "%s/%s" $registry .Values.image.repository) }}
+{{- if .Values.image.digest }}
+{{- printf "%s@%s" $name .Values.image.digest }}
+{{- else }}
+{{- printf "%s:%s" $name (.Values.image.tag | default .Chart.AppVersion) }}
 {{- end }}
 {{- end }}
-{{- if not (hasKey .Values.settingsFromSecrets "KAFKA__BOOTSTRAP_SERVERS") }}
-{{- $_ := required "settings.KAFKA__BOOTSTRAP_SERVERS is not set; set it to host:port,host:port of one or more brokers" .Values.settings.KAFKA__BOOTSTRAP_SERVERS }}
+
+{{- /* A StatefulSet where each replica has a volume of its own. */}}
+{{- define "tickbridge.workload" -}}
+{{- .Values.spill.persistence.enabled | ternary "StatefulSet" "Deployment" }}
 {{- end }}
-{{- $_ := required "token.existingSecret is not set; set it to the name of the Secret that holds the venue's token" .Values.token.existingSecret }}
+
+{{- define "tickbridge.tokenSecret" -}}
+{{- .Values.token.existingSecret | default (printf "%s-token" (include "tickbridge.fullname" .)) }}
 {{- end }}

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import fields
+from pathlib import Path
+from typing import Any
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
@@ -16,20 +18,34 @@ from bridge.model import (
     State,
     SymbolState,
 )
+from bridge.observe import health
+from bridge.observe.health import Health
 from bridge.observe.metrics import Metrics
+from bridge.settings import Settings
 
 Sample = tuple[str, frozenset[tuple[str, str]]]
 
 
-def scrape(feed: FeedSnapshot | None = None, control: ControlSnapshot | None = None) -> dict[Sample, float]:
-    text, _ = metrics(feed, control).exposition()
+def scrape(
+    feed: FeedSnapshot | None = None, control: ControlSnapshot | None = None, **settings: Any
+) -> dict[Sample, float]:
+    text, _ = metrics(feed, control, SETTINGS.model_copy(update=settings)).exposition()
     families = parse_text(text.decode())
     return {(s.name, frozenset(s.labels.items())): s.value for family in families for s in family.samples}
 
 
-def metrics(feed: FeedSnapshot | None = None, control: ControlSnapshot | None = None) -> Metrics:
+SETTINGS = Settings(kafka={"bootstrap_servers": "127.0.0.1:9"})
+
+
+def judge(feed: FeedSnapshot, control: ControlSnapshot) -> Health:
+    return health.ready(feed, control, 0.0, session_timeout_s=10.0, grace_s=60.0)
+
+
+def metrics(
+    feed: FeedSnapshot | None = None, control: ControlSnapshot | None = None, settings: Settings = SETTINGS
+) -> Metrics:
     return Metrics(
-        lambda: feed or FeedSnapshot(), lambda: control or ControlSnapshot(), name="tickbridge", version="9.9"
+        lambda: feed or FeedSnapshot(), lambda: control or ControlSnapshot(), settings, version="9.9", ready=judge
     )
 
 
@@ -110,7 +126,7 @@ def test_a_scrape_takes_one_snapshot_of_each() -> None:
     feeds = iter([FeedSnapshot(accounts=Accounts(received=3, published=3))])
     controls = iter([ControlSnapshot(lag=4)])
     once: Callable[[], FeedSnapshot] = lambda: next(feeds)  # noqa: E731
-    text, _ = Metrics(once, lambda: next(controls), name="n", version="v").exposition()
+    text, _ = Metrics(once, lambda: next(controls), SETTINGS, version="v", ready=judge).exposition()
     assert b"tickbridge_ticks_received_total 3.0" in text
     assert b"tickbridge_control_lag_records 4.0" in text
 
@@ -171,6 +187,26 @@ def test_histogram_buckets_are_cumulative_and_end_at_infinity() -> None:
     assert samples[at("feed_latency_seconds_bucket", le="+Inf")] == 6
     assert samples[at("feed_latency_seconds_count")] == 6
     assert samples[at("feed_latency_seconds_sum")] == 4.5
+
+
+def test_each_check_of_readiness_is_told() -> None:
+    standby = scrape(control=ControlSnapshot(member=True))
+    assert [standby[at("ready", check=check)] for check in ("group", "control", "upstream", "kafka")] == [1, 1, 1, 1]
+    behind = scrape(control=ControlSnapshot(member=True, owned=(0,)))
+    assert [behind[at("ready", check=check)] for check in ("group", "control", "upstream", "kafka")] == [1, 0, 0, 1]
+
+
+def test_what_ticks_and_symbols_are_measured_against_is_told() -> None:
+    samples = scrape()
+    assert samples[at("queue_max_bytes")] == SETTINGS.backpressure.queue_max_bytes
+    assert samples[at("max_symbols")] == SETTINGS.upstream.limits().max_symbols
+
+
+def test_without_a_directory_the_spill_has_no_room() -> None:
+    pressure = SETTINGS.backpressure
+    there = pressure.model_copy(update={"spill_dir": Path("/spill")})
+    assert scrape()[at("spill_max_bytes")] == 0
+    assert scrape(backpressure=there)[at("spill_max_bytes")] == pressure.spill_max_bytes > 0
 
 
 def test_openmetrics_is_written_when_it_is_asked_for() -> None:
