@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Write the two lock files: what runs (requirements.lock) and what tests too (requirements-dev.lock).
+# Write the lock files: what runs (requirements.lock), what tests too (requirements-dev.lock), what builds (requirements-build.lock).
 # Hashes pin the content, so no registry's address needs to be recorded.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -10,3 +10,5 @@ compile() {
 }
 compile --output-file requirements.lock pyproject.toml
 compile --output-file requirements-dev.lock --extra dev --constraint requirements.lock pyproject.toml
+compile --output-file requirements-build.lock --only-build-deps --build-deps-for wheel \
+  --constraint requirements-dev.lock pyproject.toml

@@ -9,6 +9,7 @@ import pytest
 from bridge.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
+SPILL = "/var/lib/tickbridge"
 
 
 @pytest.fixture(scope="module")
@@ -17,6 +18,11 @@ def instructions() -> list[tuple[str, str]]:
     lines = (ROOT / "Dockerfile").read_text().replace("\\\n", " ").splitlines()
     split = [line.split(maxsplit=1) for line in lines if line and not line.startswith("#")]
     return [(word, rest) for word, rest in split]
+
+
+def pins(lock: Path) -> dict[str, str]:
+    """Give the version of each package that a lock file pins."""
+    return dict(re.findall(r"^([a-z0-9-]+)==(\S+)", lock.read_text(), re.MULTILINE))
 
 
 def last(instructions: list[tuple[str, str]], word: str) -> str:
@@ -40,13 +46,42 @@ def test_the_port_is_the_bridges_default(instructions: list[tuple[str, str]]) ->
 
 
 def test_every_stage_starts_from_the_image_that_is_asked_for(instructions: list[tuple[str, str]]) -> None:
-    assert [rest.split()[0] for word, rest in instructions if word == "FROM"] == ["${PYTHON}", "${PYTHON}"]
+    assert [rest.split()[0] for word, rest in instructions if word == "FROM"] == ["${BUILD}", "${RUNTIME}"]
+
+
+def test_both_bases_hold_the_same_python_of_the_same_debian(instructions: list[tuple[str, str]]) -> None:
+    bases = dict(rest.split("=", 1) for word, rest in instructions[:2] if word == "ARG")
+    assert re.fullmatch(r"python:3\.13-slim-trixie", bases["BUILD"])
+    assert re.fullmatch(r"\S+/distroless/python3-debian13:nonroot", bases["RUNTIME"])
+
+
+def test_nothing_needs_a_shell_in_the_stage_that_has_none(instructions: list[tuple[str, str]]) -> None:
+    last_stage = [word for word, _ in instructions].index("FROM", [word for word, _ in instructions].index("FROM") + 1)
+    runs = [rest for word, rest in instructions[last_stage:] if word in ("RUN", "ENTRYPOINT", "CMD")]
+    assert len(runs) == 3
+    assert all(isinstance(json.loads(run), list) for run in runs)
+
+
+def test_it_needs_no_option_that_only_some_builders_know(instructions: list[tuple[str, str]]) -> None:
+    assert [rest for _, rest in instructions if rest.startswith(("--mount", "--link", "<<"))] == []
+
+
+def test_the_spill_has_a_place_that_the_bridge_may_write_to(instructions: list[tuple[str, str]]) -> None:
+    owners = [rest.split() for word, rest in instructions if word == "COPY" and "--chown" in rest]
+    assert [(words[1], words[-1]) for words in owners] == [(f"--chown={last(instructions, 'USER')}", SPILL)]
 
 
 def test_every_dependency_is_held_to_its_hash(instructions: list[tuple[str, str]]) -> None:
-    installs = [rest for word, rest in instructions if word == "RUN" and "pip install" in rest]
+    runs = [rest for word, rest in instructions if word == "RUN"]
+    installs = [part for run in runs for part in run.split("&&") if re.search(r"/pip .*(install|wheel) ", part)]
+    assert len(installs) == 4
     assert all("--require-hashes" in install or "--no-deps" in install for install in installs)
-    assert len(installs) == 2
+
+
+def test_the_builder_of_the_package_is_the_one_that_the_tests_use() -> None:
+    build, dev = (pins(ROOT / f"requirements-{name}.lock") for name in ("build", "dev"))
+    assert "hatchling" in build
+    assert {name: dev[name] for name in build if name in dev} == {name: build[name] for name in build if name in dev}
 
 
 def test_no_frontend_is_fetched_to_read_it() -> None:

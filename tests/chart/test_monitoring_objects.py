@@ -1,6 +1,7 @@
 """How Prometheus and Grafana find the bridge: the monitors, and the dashboard's ConfigMap."""
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -139,3 +140,10 @@ def test_a_bad_value_is_refused_by_its_name(chart: Chart, values: dict[str, Any]
     with pytest.raises(HelmRefusedError) as refusal:
         template(chart, section, values)
     assert words in str(refusal.value)
+
+
+def test_the_names_that_can_be_left_out_or_weighed_otherwise_are_those_of_the_alerts(chart: Chart) -> None:
+    names = re.findall(r"- alert: (\w+)", (chart.directory / "files" / "alerts.yaml").read_text())
+    schema = json.loads((chart.directory / "values.schema.json").read_text())["properties"]["prometheusRule"]
+    assert schema["properties"]["disabled"]["items"]["enum"] == names
+    assert list(schema["properties"]["severities"]["properties"]) == names
