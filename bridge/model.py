@@ -337,6 +337,9 @@ class ControlSnapshot:
     records: Mapping[str, int] = field(default_factory=dict)  # result: used, tombstone, invalid
     lag: int = 0  # records not yet read, over all owned partitions
     old_records: int = 0  # symbols that run on an older record than their newest one
+    unusable: Mapping[str, tuple[str, str]] = field(
+        default_factory=dict
+    )  # symbol: what is wrong with its newest record
     trouble: str = ""  # why Kafka cannot be reached; empty while all is well
     trouble_since: float = 0.0
     gaps: Mapping[str, int] = field(default_factory=dict)  # cause: gaps opened

@@ -113,7 +113,7 @@ def write_or_check(path: Path, produce: Callable[[], str], arguments: list[str])
         return 0
     if path.is_file() and path.read_text(encoding="utf-8") == produce():
         return 0
-    sys.stderr.write(f"{path.name} is not what bridge/settings says; run this without --check and commit the file\n")
+    sys.stderr.write(f"{path.name} differs from what it is made of; run this without --check and commit the file\n")
     return 1
 
 

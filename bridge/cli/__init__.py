@@ -51,17 +51,22 @@ app = typer.Typer(
 )
 
 
+def _say_version(asked: bool) -> None:  # noqa: FBT001  a callback's signature
+    if asked:
+        typer.echo(f"tickbridge {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def _common(
     config: Annotated[
         Path | None, typer.Option(help="A YAML file with settings; the environment wins over it.", metavar="FILE")
     ] = None,
-    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+    version: Annotated[  # noqa: ARG001  its callback has done it
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_say_version)
+    ] = False,
 ) -> None:
     use_config(config)
-    if version:
-        typer.echo(f"tickbridge {__version__}")
-        raise typer.Exit
 
 
 app.command()(run.run)

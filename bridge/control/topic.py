@@ -326,6 +326,11 @@ class ControlTopic:
             records=MappingProxyType(dict(self._records)),
             lag=sum(self._behind(number) for number in owned),
             old_records=sum(share.fold.old_records for share in self._shares.values()),
+            unusable={
+                symbol: (bad.reason, bad.detail)
+                for share in self._shares.values()
+                for symbol, bad in share.fold.invalid.items()
+            },
             trouble=self._topic_trouble or standing.trouble,
             trouble_since=self._topic_trouble_since if self._topic_trouble else standing.trouble_since,
         )

@@ -28,6 +28,7 @@ from prometheus_client.utils import floatToGoString
 
 from bridge.model import ControlSnapshot, FeedSnapshot, Histogram, State
 from bridge.observe.health import Health
+from bridge.observe.status import symbols
 from bridge.settings import Settings
 
 OUTCOMES = ("published", "duplicate", "filtered", "invalid", "conflated", "dropped", "undeliverable")
@@ -149,7 +150,7 @@ def _upstream(feed: FeedSnapshot) -> Iterator[Metric]:
 
 
 def _subscriptions(feed: FeedSnapshot, control: ControlSnapshot) -> Iterator[Metric]:
-    states = Counter(row.state for row in feed.symbols)
+    states = Counter(row.state for row in symbols(feed, control))
     family = GaugeMetricFamily("tickbridge_subscriptions", "Symbols in the control topic, by state.", labels=["state"])
     for state in State:
         family.add_metric([state.value], states[state])

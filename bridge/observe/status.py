@@ -6,11 +6,12 @@ reader judges ages by the bridge's clock and not by its own. What is not known i
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
 
 import msgspec
 
-from bridge.model import Accounts, ControlSnapshot, FeedSnapshot, LinkState, SymbolState
+from bridge.model import Accounts, ControlSnapshot, FeedSnapshot, LinkState, State, SymbolState
 from bridge.observe.health import Health
 from bridge.settings import Settings
 
@@ -54,9 +55,19 @@ def status(
             "clock_skew_s": feed.clock_skew_s,
             "backpressure": _backpressure(settings, feed),
             "control": _control(control),
-            "symbols": [_symbol(row) for row in feed.symbols],
+            "symbols": [_symbol(row) for row in symbols(feed, control)],
         }
     )
+
+
+def symbols(feed: FeedSnapshot, control: ControlSnapshot) -> Iterator[SymbolState]:
+    """Give each symbol's row as the status topic has it: one whose newest record is unusable is `invalid`."""
+    unusable = dict(control.unusable)
+    for row in feed.symbols:
+        bad = unusable.pop(row.symbol, None)
+        yield row if bad is None else replace(row, state=State.INVALID, reason=bad[0], detail=bad[1])
+    for symbol, (reason, detail) in unusable.items():
+        yield SymbolState(symbol, "", State.INVALID, reason, detail)
 
 
 def _partitions(feed: FeedSnapshot, control: ControlSnapshot) -> list[dict[str, object]]:

@@ -27,7 +27,7 @@ def test_a_page_that_says_something_else_is_noticed(tmp_path: Path, capsys: pyte
     stale = tmp_path / "settings.md"
     stale.write_text(TABLE.read_text().replace("`8080`", "`8081`"))
     assert write_or_check(stale, table, ["--check"]) == 1
-    assert "settings.md is not what bridge/settings says" in capsys.readouterr().err
+    assert "settings.md differs from what it is made of" in capsys.readouterr().err
 
 
 def test_a_page_that_is_missing_is_noticed_and_then_written(tmp_path: Path) -> None:

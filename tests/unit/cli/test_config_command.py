@@ -7,6 +7,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from bridge import __version__
 from bridge.cli import app
 from bridge.cli.config import MASK, mask_url, settings
 from bridge.errors import EXIT_OK, EXIT_SETTINGS
@@ -102,3 +103,8 @@ def test_the_schema_is_json_schema_and_the_table_has_every_variable() -> None:
         row(setting.variable, table)
     assert row("TICKBRIDGE_KAFKA__BOOTSTRAP_SERVERS", table)[-1] == "required"
     assert row("TICKBRIDGE_UPSTREAM__MARKET", table)[-1] == "[stock]"
+
+
+def test_the_version_needs_no_command() -> None:
+    result = CliRunner().invoke(app, ["--version"])
+    assert (result.exit_code, result.output) == (0, f"tickbridge {__version__}\n")

@@ -158,8 +158,9 @@ def test_symbols_are_counted_by_state_and_never_named() -> None:
         SymbolState("AAPL.US", "AAPL.US", State.LIVE),
         SymbolState("NOPE", "NOPE", State.REJECTED),
     )
-    samples = scrape(FeedSnapshot(symbols=symbols))
+    samples = scrape(FeedSnapshot(symbols=symbols), ControlSnapshot(unusable={"TSLA.US": ("bad_json", "")}))
     assert samples[at("subscriptions", state="live")] == 2
+    assert samples[at("subscriptions", state="invalid")] == 1
     assert samples[at("subscriptions", state="rejected")] == 1
     assert samples[at("subscriptions", state="stale")] == 0
     assert not [sample for sample in samples if "700.HK" in str(sample)]

@@ -180,3 +180,22 @@ def test_control_shows_how_far_it_read(identity: Identity) -> None:
         "running_on_old_record": 1,
         "trouble": "slow",
     }
+
+
+def test_a_symbol_whose_newest_record_is_unusable_is_invalid_whether_or_not_an_older_one_is_in_force(
+    identity: Identity,
+) -> None:
+    feed = FeedSnapshot(
+        symbols=(
+            SymbolState("AAPL.US", "AAPL.US", State.LIVE, last_tick_us=7),
+            SymbolState("TSLA.US", "TSLA.US", State.LIVE, last_tick_us=8),
+        )
+    )
+    control = ControlSnapshot(unusable={"AAPL.US": ("bad_json", "at byte 3"), "700.HK": ("bad_type", "priority")})
+    found = {row["symbol"]: row for row in document(identity, feed, control)["symbols"]}
+    assert {symbol: (row["state"], row["reason"]) for symbol, row in found.items()} == {
+        "AAPL.US": ("invalid", "bad_json"),
+        "TSLA.US": ("live", ""),
+        "700.HK": ("invalid", "bad_type"),
+    }
+    assert found["AAPL.US"]["last_tick_us"] == 7
