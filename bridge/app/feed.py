@@ -303,6 +303,7 @@ class Feed:
             symbols=tuple(row for link in self._links.values() for row in link.rows()),
             frames=dict(venue.tally.frames),
             requests=dict(venue.tally.requests),
+            refusals=dict(venue.tally.refusals),
             sessions=dict(venue.sessions),
             disconnects=dict(venue.disconnects),
             places=outlet.places(),
@@ -312,6 +313,7 @@ class Feed:
             clock_skew_s=self._skew_s,
             feed_latency=self._latency.snapshot(),
             delivery_latency=outlet.latency.snapshot(),
+            spill_trouble=outlet.spill_trouble,
             kafka_trouble=outlet.trouble,
             kafka_trouble_since=outlet.trouble_since,
         )

@@ -114,6 +114,11 @@ class Outlet:
         return self._spill.size if self._spill else 0
 
     @property
+    def spill_trouble(self) -> str:
+        """Why nothing can be spilled; empty while all is well, or there is no spill."""
+        return self._spill.trouble if self._spill else ""
+
+    @property
     def spilled(self) -> int:
         """How many records wait in the spill and nowhere else."""
         return self.places()["spill"]

@@ -42,6 +42,7 @@ DISCONNECT_REASONS = (
 )
 REQUEST_KINDS = ("subscribe", "unsubscribe", "cancel", "heartbeat")
 REQUEST_RESULTS = ("sent", "accepted", "refused", "unanswered")
+REMEDIES = ("bug", "narrow", "shrink", "slow", "token")
 FRAME_KINDS = (
     *("tick", "depth", "answer", "heartbeat", "ping", "pong", "close"),
     *("binary", "not_json", "oversized", "protocol_error", "unknown", "wrong_type"),
@@ -113,6 +114,7 @@ def _ticks(feed: FeedSnapshot) -> Iterator[Metric]:
     yield _gauge("ticks_in_flight", "Ticks that are neither delivered nor given up yet.", accounts.in_flight)
     yield _gauge("queue_bytes", "Memory held by ticks that wait for Kafka.", feed.queue_bytes)
     yield _gauge("spill_bytes", "Disk held by ticks that wait for Kafka.", feed.spill_bytes)
+    yield _gauge("spill_trouble", "1 while the spill's disk takes nothing.", bool(feed.spill_trouble))
     yield _gauge(
         "last_tick_timestamp_seconds",
         "When the newest tick was received, in seconds since the epoch; 0 before the first.",
@@ -145,6 +147,9 @@ def _upstream(feed: FeedSnapshot) -> Iterator[Metric]:
     yield _counters("upstream_disconnects", "Upstream connections that ended, by reason.", ["reason"], reasons)
     requests = dict.fromkeys(product(REQUEST_KINDS, REQUEST_RESULTS), 0) | dict(feed.requests)
     yield _counters("upstream_requests", "Requests to the venue, by kind and result.", ["kind", "result"], requests)
+    refusals = dict.fromkeys(REMEDIES, 0) | dict(feed.refusals)
+    text = "Answers that are no consent, by what they ask of us."
+    yield _counters("upstream_refusals", text, ["remedy"], refusals)
     frames = dict.fromkeys(FRAME_KINDS, 0) | dict(feed.frames)
     yield _counters("upstream_frames", "Frames from the venue, by kind.", ["kind"], frames)
 

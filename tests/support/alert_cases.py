@@ -29,8 +29,8 @@ _EITHER: dict[str, str] = {
     "spill_max_bytes": f"{1024 * _MIB}x120",
     **{f'upstream_sessions_total{{outcome="{one}"}}': "0x120" for one in ("token", "too_many_connections")},
     **{f'upstream_disconnects_total{{reason="{one}"}}': "0x120" for one in ("silence", "revoked", "token")},
-    'upstream_requests_total{kind="subscribe",result="refused"}': "0x120",
-    'upstream_requests_total{kind="heartbeat",result="refused"}': "0x120",
+    **{f'upstream_refusals_total{{remedy="{one}"}}': "0x120" for one in ("bug", "narrow", "slow")},
+    "spill_trouble": "0x120",
     **{f'subscriptions{{state="{one}"}}': "0x120" for one in ("over_cap", "pending", "rejected", "stale", "waiting")},
     "subscriptions_running_on_old_record": "0x120",
     "removals_held": "0x120",
@@ -49,8 +49,6 @@ _OWNER = {
     "clock_skew_seconds": "0.1x120",
     **{f'feed_latency_seconds_bucket{{le="{le}"}}': "0+3000x120" for le in ("1.0", "10.0", "+Inf")},
     **{f'delivery_latency_seconds_bucket{{le="{le}"}}': "0+3000x120" for le in ("1.0", "10.0", "+Inf")},
-    'upstream_requests_total{kind="subscribe",result="accepted"}': "5x120",
-    'upstream_requests_total{kind="heartbeat",result="accepted"}': "0+3x120",
     'subscriptions{state="live"}': "100x120",
 }
 _STANDBY = {
@@ -63,7 +61,6 @@ _STANDBY = {
     "clock_skew_seconds": "0x120",
     **{f'feed_latency_seconds_bucket{{le="{le}"}}': "0x120" for le in ("1.0", "10.0", "+Inf")},
     **{f'delivery_latency_seconds_bucket{{le="{le}"}}': "0x120" for le in ("1.0", "10.0", "+Inf")},
-    'upstream_requests_total{kind="subscribe",result="accepted"}': "0x120",
     'subscriptions{state="live"}': "0x120",
 }
 HEALTHY: dict[str, str] = {
@@ -90,13 +87,6 @@ class Case:
 
     fires: tuple[Change, ...]
     quiet: tuple[Change, ...]
-
-
-def _refused(accepted: str) -> Change:
-    return {
-        'a upstream_requests_total{kind="subscribe",result="refused"}': "0x90 1+1x30",
-        'a upstream_requests_total{kind="subscribe",result="accepted"}': accepted,
-    }
 
 
 def _stale(stale: int) -> Change:
@@ -160,15 +150,16 @@ CASES: dict[str, Case] = {
     "RateLimited": Case(
         fires=(
             {'a upstream_sessions_total{outcome="too_many_connections"}': "0x90 1x30"},
-            {'a upstream_requests_total{kind="heartbeat",result="refused"}': "0x90 1x30"},
-            _refused(accepted="5x120"),
+            {'a upstream_refusals_total{remedy="slow"}': "0x90 1x30"},
         ),
         quiet=(
             {'a upstream_sessions_total{outcome="too_many_connections"}': "0x60 1x60"},
-            # Bad codes are narrowed down: between the refusals lists are accepted.
-            _refused(accepted="5x90 6+1x30"),
-            {**_refused(accepted="5x120"), 'a upstream_disconnects_total{reason="token"}': "0x90 1+1x30"},
+            {'a upstream_refusals_total{remedy="narrow"}': "0x90 1+1x30"},
         ),
+    ),
+    "RequestsNotUnderstood": Case(
+        fires=({'a upstream_refusals_total{remedy="bug"}': "0x90 1x30"},),
+        quiet=({'a upstream_refusals_total{remedy="bug"}': "0x60 1x60"},),
     ),
     # subscriptions
     "SubscriptionDriftFor5m": Case(
@@ -233,6 +224,10 @@ CASES: dict[str, Case] = {
     "SpillFilling": Case(
         fires=({"a spill_bytes": "0x70 20000000+20000000x45"},),
         quiet=({"a spill_bytes": "0x70 1000000+1000000x45"}, {"a spill_bytes": "900000000-8000000x110"}),
+    ),
+    "SpillUnusable": Case(
+        fires=({"a spill_trouble": "0x80 1x40"},),
+        quiet=({"a spill_trouble": "0x99 1x20"},),
     ),
     "DroppingTicks": Case(
         fires=(

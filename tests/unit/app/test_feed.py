@@ -40,6 +40,7 @@ class FakeOutlet:
         self.trouble, self.trouble_since, self.queue_bytes = "", 0.0, 0
         self.settled = 0
         self.spill_bytes = 0
+        self.spill_trouble = ""
         self.held = self.blocked = False
         self.given_up: list[str] = []
         self.saved: list[float] = []

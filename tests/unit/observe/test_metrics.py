@@ -135,6 +135,7 @@ def test_labelled_counters_are_told_beside_those_at_zero() -> None:
     feed = FeedSnapshot(
         frames={"tick": 5},
         requests={("subscribe", "accepted"): 2},
+        refusals={"slow": 4},
         sessions={"opened": 3},
         disconnects={"silence": 1},
     )
@@ -142,6 +143,8 @@ def test_labelled_counters_are_told_beside_those_at_zero() -> None:
     assert samples[at("upstream_frames_total", kind="tick")] == 5
     assert samples[at("upstream_frames_total", kind="close")] == 0
     assert samples[at("upstream_requests_total", kind="subscribe", result="accepted")] == 2
+    assert samples[at("upstream_refusals_total", remedy="slow")] == 4
+    assert samples[at("upstream_refusals_total", remedy="bug")] == 0
     assert samples[at("upstream_sessions_total", outcome="opened")] == 3
     assert samples[at("upstream_disconnects_total", reason="silence")] == 1
     assert samples[at("control_records_total", result="used")] == 9
@@ -201,6 +204,11 @@ def test_what_ticks_and_symbols_are_measured_against_is_told() -> None:
     samples = scrape()
     assert samples[at("queue_max_bytes")] == SETTINGS.backpressure.queue_max_bytes
     assert samples[at("max_symbols")] == SETTINGS.upstream.limits().max_symbols
+
+
+def test_a_spill_that_cannot_be_used_is_told_of() -> None:
+    assert scrape()[at("spill_trouble")] == 0
+    assert scrape(FeedSnapshot(spill_trouble="No space left on device"))[at("spill_trouble")] == 1
 
 
 def test_without_a_directory_the_spill_has_no_room() -> None:
