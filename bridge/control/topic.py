@@ -115,6 +115,8 @@ class ControlTopic:
             message = self._consumer.poll(0) if room else None
         if self._doubted and self._clock() >= self._no_reread_before:
             self._read_again()
+        if self._recount and self._owned():
+            self._count_partitions()
         self._tell()
         self._snapshot = self._look()
         if self._refusal is not None:
@@ -289,7 +291,7 @@ class ControlTopic:
             self._doubted = True  # not now: the partition has no leader, or the topic is gone
 
     def _count_partitions(self) -> None:
-        """Ask Kafka how many partitions there are, before a record is judged by where it stands."""
+        """Ask Kafka how many partitions there are: by that a record is judged, and a partition's time slot found."""
         count = 0
         try:
             count = len(self._consumer.list_topics(self._topic, timeout=ASK_S).topics[self._topic].partitions)
@@ -306,7 +308,7 @@ class ControlTopic:
 
     def _tell(self) -> None:
         for number, share in list(self._shares.items()):
-            if share.owned and not share.announced:
+            if share.owned and not share.announced and not self._recount:
                 share.announced = share.known = True
                 self._listener.on_assigned(number)
             if share.owned and share.caught_up and (desired := share.fold.desired()) is not share.told:
