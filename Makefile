@@ -7,7 +7,7 @@ ARGS ?=
 # Most of the tests' time is waiting; the tests of one file share what they have set up.
 PARALLEL ?= -n 2 --dist loadfile
 
-.PHONY: help demo test check bench soak fmt lock docs clean
+.PHONY: help demo test check bench soak image image-test cluster-test fmt lock docs clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -25,7 +25,10 @@ check: .venv/.installed .venv/.tools ## Everything that CI holds: format, lint, 
 	$(BIN)/mypy
 	$(BIN)/python -m scripts.settings_table --check
 	$(BIN)/python -m scripts.chart_schema --check
+	$(BIN)/python -m scripts.chart_readme --check
 	$(BIN)/python -m scripts.topics_doc --check
+	$(BIN)/python -m scripts.symbols_table --check
+	$(BIN)/python -m scripts.compose_alerts --check
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest $(PARALLEL) $(ARGS)
 	$(BIN)/coverage combine --quiet
@@ -39,6 +42,20 @@ bench: .venv/.installed .venv/.tools ## Measure against a real Kafka, the naive 
 soak: .venv/.installed .venv/.tools ## Random faults for as long as one likes, judged at the end: ARGS="--minutes 30 --seed 7"
 	$(BIN)/python -m bench.soak $(ARGS)
 
+image: ## Build the image: ARGS="[--no-registry] [OUT.tar [TAG]]"
+	@scripts/image-tools.sh
+	scripts/image.sh $(ARGS)
+
+image-test: .venv/.installed .venv/.tools ## Build the image for real, and try it with a real Kafka (not part of `test`)
+	@scripts/image-tools.sh
+	TICKBRIDGE_TEST_IMAGE=$${TICKBRIDGE_TEST_IMAGE:-yes} $(BIN)/python -m pytest tests/image $(ARGS)
+
+cluster-test: .venv/.installed .venv/.tools ## Try chart and image on a real Kubernetes, built here once (not part of `test`)
+	@scripts/image-tools.sh || true
+	@scripts/cluster-tools.sh
+	@$(BIN)/python -m tests.cluster.programs >/dev/null || true
+	$(BIN)/python -m pytest tests/cluster --exitfirst $(ARGS)
+
 fmt: .venv/.installed ## Format, and mend what the linter can
 	$(BIN)/ruff check --fix --exit-zero .
 	$(BIN)/ruff format .
@@ -46,7 +63,10 @@ fmt: .venv/.installed ## Format, and mend what the linter can
 docs: .venv/.installed ## Write the generated files anew
 	$(BIN)/python -m scripts.settings_table
 	$(BIN)/python -m scripts.chart_schema
+	$(BIN)/python -m scripts.chart_readme
 	$(BIN)/python -m scripts.topics_doc
+	$(BIN)/python -m scripts.symbols_table
+	$(BIN)/python -m scripts.compose_alerts
 
 lock: .venv/.installed ## Pin the newest versions that pyproject.toml allows
 	PYTHON=$(BIN)/python scripts/lock.sh

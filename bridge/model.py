@@ -313,6 +313,7 @@ class FeedSnapshot:
     symbols: tuple[SymbolState, ...] = ()
     frames: Mapping[str, int] = field(default_factory=dict)  # kind
     requests: Mapping[tuple[str, str], int] = field(default_factory=dict)  # kind, result
+    refusals: Mapping[str, int] = field(default_factory=dict)  # remedy
     sessions: Mapping[str, int] = field(default_factory=dict)  # outcome
     disconnects: Mapping[str, int] = field(default_factory=dict)  # reason
     places: Mapping[str, int] = field(default_factory=dict)  # where ticks in flight are: handed_over, queue
@@ -322,6 +323,7 @@ class FeedSnapshot:
     clock_skew_s: float = 0.0
     feed_latency: Histogram = Histogram((), (0,))
     delivery_latency: Histogram = Histogram((), (0,))
+    spill_trouble: str = ""  # why nothing can be spilled; empty while all is well, or there is no spill
     kafka_trouble: str = ""  # why nothing can be delivered at the moment; empty while all is well
     kafka_trouble_since: float = 0.0
 

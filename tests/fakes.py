@@ -46,11 +46,12 @@ def desired(
 class ScriptedVenue:
     """One connection's tick list at an AllTick venue, with a choice for each thing its documents leave open.
 
-    ``bad`` codes are refused with 600, more than ``cap`` of them with 603. ``correlated`` errors name their request,
-    others carry no number. ``mute`` holds the kinds of message that get no answer.
+    ``bad`` codes are refused with ``bad_ret``, more than ``cap`` of them with 603. ``correlated`` errors name their
+    request, others carry no number. ``mute`` holds the kinds of message that get no answer.
     """
 
     bad: frozenset[str] | set[str] = frozenset()
+    bad_ret: int = 600
     cap: int = 10_000
     refused: Refused = "keep"
     correlated: bool = True
@@ -74,7 +75,7 @@ class ScriptedVenue:
             self.held = frozenset(asked)
         elif self.refused == "clear":
             self.held = frozenset()
-        elif self.refused == "skip" and ret == 600:
+        elif self.refused == "skip" and ret == self.bad_ret:
             self.held = frozenset(asked).difference(self.bad)
         return ret
 
@@ -92,7 +93,7 @@ class ScriptedVenue:
     def _verdict(self, codes: Collection[str]) -> int:
         if len(codes) > self.cap:
             return 603
-        return 600 if any(code in self.bad for code in codes) else 200
+        return self.bad_ret if any(code in self.bad for code in codes) else 200
 
 
 def answer(request: Mapping[str, object], ret: int = 200) -> str:

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from bridge.app.venue import Venue
 from bridge.model import Desired, Interrupted, Limits, Memory, Resumed, State, SymbolState, Wanted
 from bridge.ticks import staleness
-from bridge.ticks.symbols import Route, Symbols
-from bridge.upstream.admission import Admission
+from bridge.ticks.calendar import Reminder
+from bridge.ticks.symbols import Symbols
+from bridge.upstream.admission import Admission, Surplus
 from bridge.upstream.increments import reconciler
 from bridge.upstream.removals import Removals
 
@@ -25,6 +26,13 @@ NAMED = 10
 NO_TICK, NEVER_TICKED = "no_tick", "never_ticked"
 #: Seconds between two judgements of who is stale.
 JUDGE_S = 1.0
+#: What whoever reads the log can do.
+MAKE_ROOM = (
+    "remove symbols, or give those that matter a higher priority, or take a larger plan: TICKBRIDGE_UPSTREAM__PLAN"
+)
+CARRY_ON = (
+    "until then its holidays are known: give the next in TICKBRIDGE_TICKS__CALENDAR_FILE, or take a newer release"
+)
 
 #: How often the reconciler has changed its mind, removals held, symbols without a tick, who is stale.
 Stamp = tuple[int, int, int, frozenset[str]]
@@ -46,7 +54,9 @@ class Wants:
         self._flowing: dict[str, int] = {}  # symbol accepted on this connection -> when, in microseconds
         self._refusal: tuple[float, float] | None = None  # the last one that was looked at
         self._doubted: tuple[int, int] | None = None  # since when the list may be void, and when we heard of it
-        self._markets: dict[str, str | None] = {}  # code -> its market
+        self._reminder = Reminder(venue.calendar)
+        self._surplus = Surplus()
+        self._over_cap = 0
         self._stale: frozenset[str] = frozenset()
         self._asked_again: set[str] = set()  # symbols, on this connection
         self._judge_at = 0.0
@@ -83,6 +93,7 @@ class Wants:
             self._judge_at = now + JUDGE_S
             self._stale = self._find_stale()
             self.ask_again()
+            self._remind(now)
 
     def ask_again(self) -> None:
         """Have symbols that never ticked although others of their market do subscribed once more on a connection.
@@ -95,6 +106,19 @@ class Wants:
             self.reconciler.restate(mute.values())
             fields = {"partition": self.partition, "symbols": len(mute), "among_them": sorted(mute)[:NAMED]}
             self._venue.log("never_ticked_asked_again", "warning", **fields)
+
+    def _remind(self, now: float) -> None:
+        """Say in the log what somebody should do something about before long."""
+        log, partition = self._venue.log, self.partition
+        over, cap = self._over_cap, self.reconciler.cap
+        if self._surplus.news(over, now):
+            if over:
+                log("over_cap", "warning", partition=partition, symbols=over, cap=cap, remedy=MAKE_ROOM)
+            else:
+                log("over_cap_ended", partition=partition, cap=cap)
+        judged = {route.market for route in self.symbols if route.market}
+        for market, last in self._reminder.due(self._venue.wall_us(), judged).items():
+            log("holidays_run_out", "warning", partition=partition, market=market, known_until=last, remedy=CARRY_ON)
 
     def interrupt(self, cause: str, from_us: int, session: int) -> None:
         """Tell that the connection is gone, and whose ticks it brought."""
@@ -211,8 +235,9 @@ class Wants:
         for route in self.symbols:
             since_us = self._flowing.get(route.symbol)
             if since_us is not None:
-                market = self._markets.get(route.code) or self._learn_market(route)
-                watched.append((route.symbol, market, max(since_us, route.last_us), self._patience(route.symbol)))
+                if route.market == "":
+                    route.market = self._venue.calendar.market_of(route.code, route.symbol)
+                watched.append((route.symbol, route.market, max(since_us, route.last_us), self._patience(route.symbol)))
         return staleness.judge(self._venue.calendar, watched, self._venue.wall_us()).stale
 
     def _find_mute(self) -> dict[str, str]:
@@ -221,20 +246,16 @@ class Wants:
         if not suspects:
             return {}
         well = self._flowing.keys() - self._stale
-        ticking = {self._markets.get(route.code) for route in self.symbols if route.last_us and route.symbol in well}
+        ticking = {route.market for route in self.symbols if route.last_us and route.symbol in well}
         return {
             route.symbol: route.code
             for route in self.symbols
-            if not route.last_us and route.symbol in suspects and self._markets.get(route.code) in ticking
+            if not route.last_us and route.symbol in suspects and route.market in ticking
         }
-
-    def _learn_market(self, route: Route) -> str | None:
-        of = self._venue.calendar.market_of
-        market = self._markets[route.code] = of(route.code) or of(route.symbol)
-        return market
 
     def _route(self) -> None:
         """Let the ticks of admitted codes through, and only these."""
         if self.reconciler.admission is not self._routed:
             self._routed = self.reconciler.admission
             self.symbols.desire(self._routed.symbols)
+            self._over_cap = sum(one.state is State.OVER_CAP for one in self._routed.refused.values())

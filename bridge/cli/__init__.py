@@ -51,7 +51,7 @@ app = typer.Typer(
 )
 
 
-def _say_version(asked: bool) -> None:  # noqa: FBT001  a callback's signature
+def _say_version(asked: bool) -> None:
     if asked:
         typer.echo(f"tickbridge {__version__}")
         raise typer.Exit

@@ -72,6 +72,8 @@ class IncrementalVenue(Venue):
         return refused
 
     def _verdict(self, code: str, endpoint: Endpoint) -> int:  # noqa: ARG002  one endpoint for everything
+        if code in self._switches.strange:
+            return protocol.BAD_REQUEST
         known = self._language.is_code(code) if self._listed is None else code in self._listed
         if code in self._switches.unknown or not known:
             return protocol.INVALID_CODE

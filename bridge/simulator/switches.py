@@ -40,6 +40,9 @@ class Switches:
         {DEFAULT_TOKEN}
     )
     unknown: Annotated[frozenset[str], Meta(description="codes answered 600")] = frozenset()
+    strange: Annotated[frozenset[str], Meta(description="codes answered 400, as if the request made no sense")] = (
+        frozenset()
+    )
     unauthorised: Annotated[frozenset[str], Meta(description="codes answered 604")] = frozenset()
     max_codes: Annotated[int, Meta(ge=0, description="codes per connection; 0 = the plan's")] = 0
     max_connections: Annotated[int, Meta(ge=0, description="connections per token; 0 = the plan's")] = 0

@@ -114,6 +114,8 @@ class Venue:
         return Decision(errors[0], () if switches.refused == "clear" else in_force)
 
     def _verdict(self, code: str, endpoint: Endpoint) -> int:
+        if code in self._switches.strange:
+            return protocol.BAD_REQUEST
         if code in self._switches.unknown or not self.universe.holds(code, endpoint):
             return protocol.INVALID_CODE
         return protocol.UNAUTHORISED_CODE if code in self._switches.unauthorised else protocol.OK

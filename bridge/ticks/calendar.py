@@ -19,10 +19,12 @@ from bridge.ticks import calendar_file, markets
 from bridge.ticks.hours import DAY_US, Rules, Window, end_of_day, window, zone
 from bridge.ticks.markets import Market, market_of
 
-__all__ = ["Calendar", "Market", "OpenTime", "load", "market_of"]
+__all__ = ["Calendar", "Market", "OpenTime", "Reminder", "load", "market_of"]
 
 #: Open time is laid out so far beyond the moment that is asked for: longer than any market stays closed.
 AHEAD_US = 31 * DAY_US
+#: Who has to bring holidays up to date is told so long before, and again each day.
+NOTICE_US = 30 * DAY_US
 
 
 class Calendar:
@@ -54,12 +56,17 @@ class Calendar:
         """The markets there are."""
         return self._rules.keys()
 
-    def market_of(self, code: str) -> Market | None:
-        """Tell a code's market: by what the calendar file claims, else by its spelling; ``None`` if neither tells."""
-        for pattern, market in self._claims:
-            if fnmatchcase(code, pattern):
-                return market
-        return market_of(code)
+    def market_of(self, code: str, symbol: str = "") -> Market | None:
+        """Tell the market of a code: by what the calendar file claims, else by its spelling; ``None`` if neither tells.
+
+        Where ``symbol``, under which the code is desired, names an exchange, that says more than the code's letters.
+        """
+        for name in (code, symbol):
+            for pattern, market in self._claims:
+                if fnmatchcase(name, pattern):
+                    return market
+        names = (symbol, code) if ":" in symbol else (code, symbol)
+        return market_of(names[0]) or market_of(names[1])
 
     def open_time(self, market: Market, first_us: int, last_us: int) -> OpenTime:
         """Give a market's open time, laid out for all moments between these two."""
@@ -93,6 +100,21 @@ class Calendar:
             last = rules.known_until
             if last is not None and end_of_day(rules.timezone, last) < now_us + within_us:
                 found[market] = last
+        return found
+
+
+class Reminder:
+    """Says which markets' holidays are about to run out, or have: each market once a day."""
+
+    def __init__(self, calendar: Calendar) -> None:
+        self._calendar = calendar
+        self._again: dict[Market, int] = {}  # market told of -> when to say it again
+
+    def due(self, now_us: int, among: Collection[Market]) -> dict[Market, str]:
+        """Give those of these markets that are to be told of now, each with the last day that is known."""
+        found = self._calendar.running_out(now_us, NOTICE_US, among)
+        found = {market: last for market, last in found.items() if now_us >= self._again.get(market, 0)}
+        self._again |= dict.fromkeys(found, now_us + DAY_US)
         return found
 
 

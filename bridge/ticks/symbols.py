@@ -13,14 +13,18 @@ from bridge.ticks.dedupe import Window
 
 
 class Route:
-    """One symbol under one code; ``head`` is the part of its records that never changes within a session."""
+    """One symbol under one code; ``head`` is the part of its records that never changes within a session.
 
-    __slots__ = ("code", "head", "key", "last_us", "price", "session", "symbol", "window")
+    ``market`` is empty until somebody has looked it up, and None where there is none.
+    """
+
+    __slots__ = ("code", "head", "key", "last_us", "market", "price", "session", "symbol", "window")
 
     def __init__(self, symbol: str, code: str) -> None:
         self.symbol = symbol
         self.code = code
         self.key = symbol.encode()
+        self.market: str | None = ""
         self.window = Window()
         self.head = ""
         self.session = 0

@@ -23,6 +23,32 @@ class Verdict:
     detail: str = ""
 
 
+#: Seconds between two lines of the log about symbols that find no room.
+SURPLUS_S = 60.0
+
+
+class Surplus:
+    """Decides when the log is told how many symbols find no room: from and to none, and when they become more.
+
+    At most once in a while, so that a burst of changes is one line; what was left out then is told later if it still
+    holds.
+    """
+
+    def __init__(self) -> None:
+        self._told = 0
+        self._again = float("-inf")
+
+    def news(self, count: int, now: float) -> bool:
+        """Tell whether so many are to be told of at this moment."""
+        if count <= self._told and (count or not self._told):
+            self._told = count
+            return False
+        if now < self._again:
+            return False
+        self._told, self._again = count, now + SURPLUS_S
+        return True
+
+
 @dataclass(frozen=True, slots=True)
 class Admission:
     """``symbols`` maps each admitted code to its symbol, most wanted first; ``codes`` spells every usable symbol."""

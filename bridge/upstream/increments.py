@@ -24,11 +24,12 @@ class Increments(Reconciler):
         super().__init__(dialect, market, limits)
         self._limits = limits
         self._perhaps: frozenset[str] = frozenset()  # not held for sure, and not surely gone: nobody answered
+        self._anew: frozenset[str] = frozenset()  # held by the venue's word, and to be asked for once more
 
     def opened(self) -> None:
         """Start anew on a fresh connection: it holds nothing, and may have more room than the one before."""
         super().opened()
-        self._perhaps = frozenset()
+        self._perhaps = self._anew = frozenset()
         if self._cap < self._limits.max_symbols:
             self._cap = self._limits.max_symbols
             self._retry_at = float("-inf")  # so that the next look admits anew
@@ -45,6 +46,7 @@ class Increments(Reconciler):
             return remedy
         self._held -= codes
         self._perhaps -= codes
+        self._anew -= codes
         if remedy is Remedy.SHRINK and not self._held:
             return Remedy.SLOW  # nothing is left to take away: only time can help
         if remedy in (Remedy.NARROW, Remedy.SHRINK, Remedy.BUG):  # it is for one strange code that this is no request
@@ -60,29 +62,31 @@ class Increments(Reconciler):
 
     def restate(self, codes: Collection[str]) -> None:
         """Ask once more for codes that the venue holds by its word and sends nothing of."""
-        self._held -= frozenset(codes)
+        self._anew |= self._held & frozenset(codes)
         self._dirty = True
-        self._changes += 1
 
     def unanswered(self, plan: Plan) -> None:
         """Note that nobody knows what became of the codes of ``plan``."""
         self._dirty = True
         self._changes += 1
         self._held -= frozenset(plan.ask.codes)
+        self._anew -= frozenset(plan.ask.codes)
         self._perhaps |= frozenset(plan.ask.codes)
 
     def _hold(self, ask: Ask) -> None:
         codes = frozenset(ask.codes)
         self._held = self._held | codes if ask.kind == "subscribe" else self._held - codes
         self._perhaps -= codes
+        self._anew -= codes
 
     def _make_plan(self) -> Plan | None:
         proven, fresh = self._split()
-        group = self._group(tuple(code for code in fresh if code not in self._held))
         wanted = frozenset(self._target_codes())
-        missing = tuple(code for code in proven if code not in self._held)
-        kept = tuple(code for code in self._held if code in wanted)
-        asks = self._dialect.asks(self._held | (self._perhaps - wanted), kept + (missing or group))
+        held = self._held - (self._anew & wanted)
+        group = self._group(tuple(code for code in fresh if code not in held))
+        missing = tuple(code for code in proven if code not in held)
+        kept = tuple(code for code in held if code in wanted)
+        asks = self._dialect.asks(held | (self._perhaps - wanted), kept + (missing or group))
         return Plan(asks[0], tuple(code for code in asks[0].codes if code in group)) if asks else None
 
     def _keep(self, codes: frozenset[str], remedy: Remedy) -> None:

@@ -7,7 +7,8 @@ shapes everything but what ``increments`` changes for other venues:
 - A request never asks for less than what is accepted and still desired.
 - The first request of a connection holds only *proven* codes (accepted before) where there are any; then come the new.
 - A refused request is narrowed down by halving its new codes; the proven ones are in every trial. What a refusal does
-  to the list in force is unknown, so after two in a row the proven codes are restated alone.
+  to the list in force is unknown, so after two in a row the proven codes are restated alone. The same where the venue
+  says that it did not understand a request with new codes: one of them may be why. With none in it, it is our own bug.
 - A code found bad waits out a long back-off before it is tried again, unless what it was tried beside turns out to be
   what the venue refuses.
 """
@@ -100,6 +101,11 @@ class Reconciler:
         return self._held if self._sure else frozenset()
 
     @property
+    def cap(self) -> int:
+        """How many codes there is room for: by the plan, or fewer where the venue has refused as many."""
+        return self._cap
+
+    @property
     def settled(self) -> bool:
         """Tell whether a request was ever answered, or nothing is to be asked for."""
         return self._told and (self._answered or not self._target_codes())
@@ -167,7 +173,7 @@ class Reconciler:
         self._dirty = True
         self._changes += 1
         self._hold(plan.ask)
-        grown, acquitted = self._grow(), self._acquit()
+        grown, acquitted = self._grow(), self._acquit(self._held)
         if grown or acquitted:
             self._admit(now)
         else:
@@ -183,12 +189,16 @@ class Reconciler:
         A list is refused as a whole, whichever codes are ``named``.
         """
         remedy = self._dialect.remedy(ret)
+        if remedy is Remedy.BUG and plan.fresh:
+            remedy = Remedy.NARROW
         self._answered = True
         self.doubt()
         smallest = {Remedy.NARROW: 1, Remedy.SHRINK: 2}.get(remedy, 0)
         if len(plan.ask.codes) < smallest:
             return Remedy.SLOW  # nothing is left to take away: only time can help
-        if remedy is Remedy.SHRINK:
+        if remedy is Remedy.BUG and self._acquit(frozenset()):
+            self._admit(now)
+        elif remedy is Remedy.SHRINK:
             self._refusals += 1
             self._shrink(plan, now)
         elif remedy is Remedy.NARROW:
@@ -302,9 +312,9 @@ class Reconciler:
         times = before.times + 1 if before else 1
         self._rejected[code] = Rejection(ret, now + reject_wait_s(times), times)
 
-    def _acquit(self) -> bool:
+    def _acquit(self, accepted: frozenset[str]) -> bool:
         """Take back rejections beside codes that were not accepted since: one of those may have been the bad one."""
-        innocent = [code for code, beside in self._accused.items() if not beside <= self._held]
+        innocent = [code for code, beside in self._accused.items() if not beside <= accepted]
         self._rejected = {code: r for code, r in self._rejected.items() if code not in innocent}
         self._accused.clear()
         return bool(innocent)

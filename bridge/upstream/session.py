@@ -27,6 +27,8 @@ from bridge.upstream.waiting import Sent, Waiting
 
 #: Characters of a venue's message, or of a request it does not understand, that go into the log.
 TOLD = 500
+#: New codes of such a request that are named there.
+NAMED = 10
 
 
 class Phase(Enum):
@@ -96,6 +98,7 @@ class Tally:
 
     frames: Counter[str] = field(default_factory=Counter)
     requests: Counter[tuple[str, str]] = field(default_factory=Counter)
+    refusals: Counter[str] = field(default_factory=Counter)  # remedy
 
 
 class Session:
@@ -285,12 +288,16 @@ class Session:
 
     def _refused(self, sent: Sent, answer: Answer, now: float, notes: list[Note]) -> None:
         plan = sent.plan
-        remedy = self._take_back(plan, answer, now) if plan else self._dialect.remedy(answer.ret)
+        own = self._dialect.remedy(answer.ret)
+        self._tally.refusals[own.value] += 1
+        remedy = self._take_back(plan, answer, now) if plan else own
         if plan is not None and self._dialect.replaces:
             self.refusal = sent.at, now
         wait = wait_after(remedy)
         if remedy is Remedy.TOKEN:
             self._end(_token_refused(answer))
+        elif own is Remedy.BUG and remedy is Remedy.NARROW:
+            self._pacing.slow_down(now)  # it may be that nothing we say is understood
         elif wait is Wait.SLOWER:
             self._pacing.slow_down(now)
             self.useful = False  # the venue may end it for that, and the next one would be too fast as well
@@ -299,9 +306,11 @@ class Session:
         fields: dict[str, object] = {"ret": answer.ret, "says": answer.message[:TOLD], "remedy": remedy.value}
         if plan is not None:
             fields |= {"codes": len(plan.ask.codes), "new": len(plan.fresh)}
-        if remedy is Remedy.BUG:
+        if own is Remedy.BUG:
             fields["request"] = str(sent.message)[:TOLD]
-        notes.append(Note("request_refused", "error" if remedy is Remedy.BUG else "warning", fields))
+            if plan is not None:  # a long request is cut before them
+                fields["among_the_new"] = list(plan.fresh[:NAMED])
+        notes.append(Note("request_refused", "error" if own is Remedy.BUG else "warning", fields))
 
     def _take_back(self, plan: Plan, answer: Answer, now: float) -> Remedy:
         """Tell the reconciler which codes were refused; the others of a request that was partly refused hold."""

@@ -207,6 +207,40 @@ def test_fifty_bad_codes_among_three_thousand_cost_the_live_ones_no_tick_that_no
     case.check_ticks()
 
 
+# A code that the venue does not understand, and says so of the whole request
+
+
+def test_one_code_that_is_not_understood_among_fifty_new_costs_a_hundred_live_ones_no_tick_and_the_others_no_place(
+    world: World, make_venue: MakeVenue, make_bridge: MakeBridge
+) -> None:
+    venue = make_venue(rate=500)
+    venue.switches.pacing_slack_s = SLACK_S
+    live, new = LIVE[:100], NEW[:50]
+    strange = new[17]
+    world.subscribe(*live)
+    bridge = make_bridge(world.settings(venue))
+    venue.wait_until_subscribed(*live, timeout=20)
+    bridge.wait_for("request_accepted")
+    venue.switches.strange = frozenset({strange})
+    began = time.time()
+    world.subscribe(*new)
+    good = {*live, *new} - {strange}
+    venue.wait_for(lambda record: record.subscribed == good, 30, "the 49 others")
+    bridge.wait_until("rejected", lambda: symbol_state(bridge, strange) == ("rejected", "venue_400"))
+    asked = venue.requests(SUBSCRIBE)[1:]
+    print(f"1 strange of 50 new: {len(asked)} requests, {asked[-1].at - began:.1f} s, ten-fold pace")
+    assert len(asked) <= most_requests(1, len(new))
+    assert all(set(live) <= set(request.codes) for request in venue.requests(SUBSCRIBE))
+    refusals = [line for line in bridge.lines if line.get("event") == "request_refused"]
+    assert {(line["level"], line["ret"], line["remedy"]) for line in refusals} == {("error", 400, "narrow")}
+    assert refusals[-1]["among_the_new"] == [strange]
+    assert all('"symbol_list":[{"code":' in line["request"] for line in refusals)
+    assert (len(venue.record.connections), venue.record.violations) == (1, [])
+    assert bridge.stop() == 0
+    found = world.seqs()
+    assert {code: found[code] for code in live} == {code: venue.sent(code) for code in live}
+
+
 # A venue that leaves out what it does not know, and says 200
 
 

@@ -60,6 +60,8 @@ def free_plan(
     bridge = make_bridge(world.settings(venue, UPSTREAM__PLAN="free"))
     venue.wait_until_subscribed(*ROOM, timeout=20)
     await_over_cap(world, bridge, *SURPLUS)
+    line = bridge.wait_for("over_cap", symbols=len(SURPLUS), cap=CAP)
+    assert (line["level"], "TICKBRIDGE_UPSTREAM__PLAN" in line["remedy"]) == ("warning", True)
     return venue, bridge
 
 
@@ -94,6 +96,7 @@ def test_priority_then_incumbents_then_offset_decide_and_each_change_is_one_requ
 
     assert all(len(codes) == CAP for codes in lists(venue))
     assert len(lists(venue)) == 5
+    assert bridge.count("over_cap") <= 2  # one line for all changes of a minute
     assert (len(venue.record.connections), venue.record.violations) == (1, [])
     assert bridge.stop() == 0
     for code in ("3.HK", "4.HK"):  # who was in every list

@@ -39,6 +39,7 @@ class Error:
 ERRORS = (
     #      kind                    what we do     how long we wait  upgrade's status  answer's ret
     Error("token",                Remedy.TOKEN,  Wait.LONGEST,     (401, 403),       (401, 403)),
+    # New codes in a whole list may be why: then they are narrowed down, SLOWER.
     Error("bug",                  Remedy.BUG,    Wait.LONGEST,     (),               (201, 202, 400, 402)),
     Error("narrow",               Remedy.NARROW, Wait.PACE,        (),               (600, 601, 604)),
     Error("shrink",               Remedy.SHRINK, Wait.PACE,        (),               (603,)),

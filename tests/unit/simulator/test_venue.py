@@ -101,8 +101,9 @@ def test_a_stock_code_on_the_other_endpoint_is_answered_600() -> None:
 
 
 def test_switches_name_unknown_and_unauthorised_codes() -> None:
-    desk = Desk(unknown=["AAPL.US"], unauthorised=["TSLA.US"])
-    assert [desk.subscribe("AAPL.US"), desk.subscribe("TSLA.US"), desk.subscribe("700.HK")] == [600, 604, 200]
+    desk = Desk(unknown=["AAPL.US"], unauthorised=["TSLA.US"], strange=["NVDA.US"])
+    asked = ("AAPL.US", "TSLA.US", "NVDA.US", "700.HK")
+    assert [desk.subscribe(code) for code in asked] == [600, 604, 400, 200]
 
 
 def test_a_closed_universe_refuses_other_codes() -> None:

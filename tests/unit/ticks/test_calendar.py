@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.errors import SettingsError
-from bridge.ticks.calendar import Calendar, market_of
+from bridge.ticks.calendar import NOTICE_US, Calendar, Reminder, market_of
 from bridge.ticks.hours import Rules, window
 from bridge.ticks.markets import HOLIDAYS, built_in
 from tests.unit.ticks.moments import DAY_US, HONG_KONG, MINUTE_US, MOMENTS, NEW_YORK, PATIENT, SHANGHAI, moment
@@ -134,6 +134,24 @@ def test_a_spelling_that_does_not_tell_gives_no_market(code: str) -> None:
     assert CALENDAR.market_of(code) is None
 
 
+@pytest.mark.parametrize(
+    ("symbol", "code", "market"),
+    [
+        ("NYSE:GOLD", "GOLD", "us"),  # as venues spell it that leave the exchange out
+        ("AMEX:XAUUSD", "XAUUSD", "us"),
+        ("GOLD", "GOLD", "commodities"),
+        ("HKEX:00700", "700.HK", "hk"),
+        ("desk:gold", "GOLD", "commodities"),  # no exchange: the code tells
+        ("AAPL.US", "AAPL", "us"),  # the symbol tells where the code does not
+        ("AAPL", "AAPL", None),
+    ],
+)
+def test_an_exchange_before_the_symbol_says_more_than_the_letters_of_the_code(
+    symbol: str, code: str, market: str | None
+) -> None:
+    assert CALENDAR.market_of(code, symbol) == market
+
+
 # How long the holidays are known
 
 
@@ -150,6 +168,26 @@ def test_a_market_whose_holidays_run_out_is_told_with_its_last_day() -> None:
     assert CALENDAR.running_out(end - month - 1, month) == {}
     assert CALENDAR.running_out(end - month + 1, month) == {"cn": last}
     assert CALENDAR.running_out(end - month + 1, month, among={"us", "crypto"}) == {}
+
+
+def test_it_is_told_a_month_before_and_once_a_day_for_each_market_in_use() -> None:
+    last = CALENDAR.known_until("cn")
+    end = moment(f"{last} 23:59", SHANGHAI) + MINUTE_US
+    reminder = Reminder(CALENDAR)
+    assert NOTICE_US == 30 * DAY_US
+    assert reminder.due(end - NOTICE_US - 1, {"cn", "us"}) == {}
+    start = end - NOTICE_US + 1
+    assert reminder.due(start, {"us"}) == {}
+    assert reminder.due(start, {"cn", "us"}) == {"cn": last}
+    assert reminder.due(start + DAY_US - 1, {"cn"}) == {}
+    assert reminder.due(start + DAY_US, {"cn"}) == {"cn": last}
+    assert reminder.due(end + 400 * DAY_US, {"cn", "us"}) == {"cn": last}  # when it is over, all the more
+
+
+def test_a_market_that_is_used_later_in_the_day_is_told_at_once() -> None:
+    reminder, late = Reminder(CALENDAR), moment("2031-06-01")
+    assert set(reminder.due(late, {"cn"})) == {"cn"}
+    assert set(reminder.due(late + 1, {"cn", "hk", "crypto"})) == {"hk"}
 
 
 def test_beyond_what_is_known_the_weekly_sessions_alone_decide() -> None:

@@ -75,6 +75,12 @@ def test_a_claimed_code_leaves_the_market_that_its_spelling_tells(file: Path) ->
     assert [calendar.market_of(code) for code in (".DJI.US", "AAPL.US", "BTCUSDT")] == ["crypto", "us", "crypto"]
 
 
+def test_a_claim_goes_before_the_exchange_that_the_symbol_names(file: Path) -> None:
+    calendar = read(file, "gold: {codes: [GOLD], timezone: UTC, sessions: {mon-fri: '09:00-17:00'}}")
+    assert calendar.market_of("GOLD", "NYSE:GOLD") == "gold"
+    assert calendar.market_of("GOLD2", "NYSE:GOLD2") == "us"
+
+
 def test_a_session_may_begin_the_evening_before_and_days_may_wrap_around_the_week(file: Path) -> None:
     text = "night: {timezone: UTC, sessions: {sun-mon: 22:00-06:00}, holidays: [2026-12-07]}"
     calendar = read(file, text)

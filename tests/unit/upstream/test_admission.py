@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.model import Desired, State, Subscription, Wanted
-from bridge.upstream.admission import Admission, Checks, Verdict, admit
+from bridge.upstream.admission import SURPLUS_S, Admission, Checks, Surplus, Verdict, admit
 from bridge.upstream.dialects.alltick import AllTick
 
 
@@ -128,3 +128,32 @@ def test_every_symbol_is_either_admitted_or_told_why_not(
     assert not over_cap or len(taking_room) == cap
     assert all(admission.codes[symbol] == code for code, symbol in admission.symbols.items())
     assert all(isinstance(verdict, Verdict) and verdict.reason for verdict in admission.refused.values())
+
+
+# What the log is told of the surplus
+
+
+def told(*looks: tuple[float, int]) -> list[tuple[float, int]]:
+    """Look at these moments at these numbers of symbols without room; give what was told."""
+    surplus = Surplus()
+    return [(now, count) for now, count in looks if surplus.news(count, now)]
+
+
+def test_the_first_symbols_without_room_are_told_at_once_and_those_who_stay_are_not_told_again() -> None:
+    assert told((0.0, 0), (1.0, 3), (2.0, 3), (1e6, 3)) == [(1.0, 3)]
+
+
+def test_more_are_told_once_in_a_while_with_the_number_of_then() -> None:
+    looks = [(float(second), second) for second in range(1, 200)]
+    assert told(*looks) == [(1.0, 1), (1.0 + SURPLUS_S, 61), (1.0 + 2 * SURPLUS_S, 121), (1.0 + 3 * SURPLUS_S, 181)]
+
+
+def test_fewer_are_no_news_and_growth_counts_from_there() -> None:
+    assert told((0.0, 9), (100.0, 4), (200.0, 5), (300.0, 4), (400.0, 4)) == [(0.0, 9), (200.0, 5)]
+
+
+def test_the_end_is_told_too_and_a_to_and_fro_no_more_often_than_the_rest() -> None:
+    assert told((0.0, 2), (100.0, 0), (101.0, 0)) == [(0.0, 2), (100.0, 0)]
+    to_and_fro = [(float(second), second % 2) for second in range(600)]
+    assert 8 <= len(told(*to_and_fro)) <= 600 / SURPLUS_S + 1
+    assert told((0.0, 2), (1.0, 0), (2.0, 0), (SURPLUS_S, 0)) == [(0.0, 2), (SURPLUS_S, 0)]

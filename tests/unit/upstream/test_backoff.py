@@ -20,11 +20,18 @@ def test_the_first_attempt_waits_the_minimum_and_less_than_a_second_more(minimum
     assert minimum <= wait <= minimum + 1
 
 
-def test_failures_in_a_row_double_the_wait_up_to_the_longest() -> None:
-    backoff = Backoff(limits(3, 60))
+@pytest.mark.parametrize(
+    ("minimum", "maximum", "leasts"),
+    [(3, 60, (3, 6, 12, 24, 48, 60, 60, 60)), (1, 30, (1, 2, 4, 8, 16, 30, 30, 30))],
+    ids=["by default", "1, 2, 4 to 30 s"],
+)
+def test_failures_in_a_row_double_the_wait_up_to_the_longest(
+    minimum: float, maximum: float, leasts: tuple[float, ...]
+) -> None:
+    backoff = Backoff(limits(minimum, maximum))
     waits = [backoff.failed(0) for _ in range(8)]
-    for wait, least in zip(waits, (3, 6, 12, 24, 48, 60, 60, 60), strict=True):
-        assert least <= wait <= min(least + 1, 60.1)
+    for wait, least in zip(waits, leasts, strict=True):
+        assert least <= wait <= min(least + 1, maximum + 0.1)
 
 
 @given(st.floats(0, 20), st.floats(0, 100), st.lists(st.sampled_from(["failed", "token", "useful"]), max_size=60))

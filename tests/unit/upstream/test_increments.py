@@ -91,6 +91,15 @@ class Talk:
             self.reconciler.refuse(plan, ret, self.now, named)
         return plan.ask
 
+    def lose(self, *, arrives: bool) -> None:
+        """Ask for what is planned and hear nothing."""
+        plan = self.reconciler.plan(self.now)
+        if plan is not None:
+            if arrives:
+                self.venue.ask(plan.ask)
+            self.reconciler.unanswered(plan)
+            self.venue.held -= set(plan.ask.codes)  # so that what is held for sure stays the promise's measure
+
     def check(self, ask: Ask) -> None:
         """Hold each request to the promises."""
         wanted = set(self.reconciler.admission.symbols)
@@ -178,6 +187,19 @@ def test_only_the_codes_that_are_to_be_stated_once_more_are_asked_for_again() ->
     talk.reconciler.restate([code(7), "N:1"])
     talk.venue.held.remove(code(7))
     assert talk.settle() == [Ask("subscribe", (code(7),))]
+
+
+def test_what_is_to_be_stated_once_more_counts_as_held_meanwhile_and_is_taken_back_where_nobody_wants_it() -> None:
+    talk = Talk().want(codes(3))
+    talk.settle()
+    before = talk.reconciler.told
+    talk.reconciler.restate([code(1), code(2)])
+    assert talk.reconciler.accepted == set(codes(3))
+    assert talk.states == dict.fromkeys(codes(3), (State.WAITING, ""))
+    assert talk.reconciler.told == before
+    talk.venue.held.remove(code(1))
+    assert talk.want(codes(2)).settle() == [Ask("unsubscribe", (code(2),)), Ask("subscribe", (code(1),))]
+    assert talk.reconciler.accepted == set(codes(2))
 
 
 # A partly failed request
@@ -333,6 +355,7 @@ _events = st.one_of(
     st.tuples(st.just("step"), st.integers(1, 3)),
     st.tuples(st.just("lost"), st.booleans()),
     st.tuples(st.just("too fast")),
+    st.tuples(st.just("again"), st.sampled_from(codes(12))),
     st.tuples(st.just("reconnect")),
     st.tuples(st.just("later"), st.floats(0, 7200)),
 )
@@ -350,13 +373,13 @@ def test_after_any_history_what_is_held_is_what_is_admitted_and_good(
             case ("step", int(times)):
                 for _ in range(times):
                     talk.step()
-            case ("lost", bool(arrives)) if plan := talk.reconciler.plan(talk.now):
-                if arrives:
-                    talk.venue.ask(plan.ask)
-                talk.reconciler.unanswered(plan)
-                talk.venue.held -= set(plan.ask.codes)  # so that what is held for sure stays the promise's measure
+            case ("lost", bool(arrives)):
+                talk.lose(arrives=arrives)
             case ("too fast",) if plan := talk.reconciler.plan(talk.now):
                 talk.reconciler.refuse(plan, 605, talk.now)
+            case ("again", str(one)):
+                talk.reconciler.restate([one])
+                talk.venue.held.discard(one)
             case ("reconnect",):
                 talk.reconnect()
             case ("later", float(seconds)):

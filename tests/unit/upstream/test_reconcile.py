@@ -18,6 +18,7 @@ from tests.fakes import Refused, ScriptedVenue, desired
 
 HOUR = 3600.0
 every_refusal = pytest.mark.parametrize("refused", get_args(Refused))
+not_understood = pytest.mark.parametrize("ret", [400, 402, 201, 202])
 
 
 class Talk:
@@ -475,13 +476,51 @@ def test_where_nothing_is_left_to_take_away_only_time_can_help(wanted: str, ret:
 # What is not known
 
 
-@pytest.mark.parametrize(("ret", "remedy"), [(605, Remedy.SLOW), (402, Remedy.BUG), (401, Remedy.TOKEN)])
+@pytest.mark.parametrize(("ret", "remedy"), [(605, Remedy.SLOW), (401, Remedy.TOKEN)])
 def test_remedies_that_are_the_callers_are_given_back_and_the_request_stands(ret: int, remedy: Remedy) -> None:
     talk = Talk().want("AB")
     plan = talk.plan()
     assert plan is not None
     assert talk.reconciler.refuse(plan, ret, 0) is remedy
     assert talk.plan() == plan
+
+
+@not_understood
+def test_a_list_of_accepted_codes_that_the_venue_does_not_understand_accuses_nobody_and_stands(ret: int) -> None:
+    talk = Talk().want("AB")
+    talk.settle()
+    plan = talk.reconnect().plan()
+    assert plan is not None
+    assert talk.reconciler.refuse(plan, ret, 0) is Remedy.BUG
+    assert talk.plan() == plan
+    assert talk.want("A").settle() == [{"A"}]
+
+
+@not_understood
+@every_refusal
+def test_a_code_that_the_venue_does_not_understand_is_found_among_fifty_new_and_every_trial_has_the_accepted(
+    refused: Refused, ret: int
+) -> None:
+    new = codes(50, "N")
+    talk = Talk(ScriptedVenue(bad={"N17"}, bad_ret=ret, refused=refused)).want(codes(100))
+    talk.settle()
+    asked = talk.want([*codes(100), *new]).settle()
+    assert all(set(codes(100)) <= one for one in asked)
+    assert len(asked) <= 1.5 * (2 * (math.log2(50) + 1) + 2)
+    assert talk.venue.held == {*codes(100), *new} - {"N17"}
+    assert talk.states()["N17"] == (State.REJECTED, f"venue_{ret}")
+    assert talk.reconciler.retry_at == HOUR
+
+
+@not_understood
+def test_a_new_code_is_not_blamed_where_what_it_was_tried_beside_is_not_understood_either(ret: int) -> None:
+    talk = Talk().want("AB")
+    talk.settle()
+    talk.venue.next_rets = [ret, ret]
+    talk.want("ABN")
+    assert [talk.step(), talk.step()] == [set("ABN"), set("AB")]
+    assert talk.states() == {"A": (State.WAITING, ""), "B": (State.WAITING, ""), "N": (State.PENDING, "")}
+    assert talk.settle() == [set("ABN")]
 
 
 @pytest.mark.parametrize("ret", [605, 402])

@@ -429,19 +429,63 @@ def test_after_an_accepted_request_too_fast_is_the_first_time_again() -> None:
     assert two - one <= 4 * GAP
 
 
-@pytest.mark.parametrize("ret", [400, 402, 201])
-def test_what_the_venue_does_not_understand_is_logged_with_the_request_and_waits_a_minute(ret: int) -> None:
-    talk = Conversation().want("A")
-    request = talk.subscribes(0.0, "A")
-    (note,) = talk.hear(answer(request, ret), now=0.1).notes
+not_understood = pytest.mark.parametrize("ret", [400, 402, 201, 202])
+
+
+@not_understood
+def test_accepted_codes_that_the_venue_does_not_understand_are_logged_with_the_request_and_wait_a_minute(
+    ret: int,
+) -> None:
+    talk = Conversation().accepted(0.0, "A", "B").want("A", 1.0)
+    request = talk.subscribes(2.0, "A")
+    (note,) = talk.hear(answer(request, ret), now=2.1).notes
     assert (note.event, note.level) == ("request_refused", "error")
     assert json.loads(str(note.fields["request"])) == request
     assert note.fields == {
-        "ret": ret, "says": "no", "remedy": "bug", "codes": 1, "new": 1, "request": note.fields["request"],
+        "ret": ret, "says": "no", "remedy": "bug", "codes": 1, "new": 0, "among_the_new": [],
+        "request": note.fields["request"],
     }  # fmt: skip
-    talk.run(ScriptedVenue(), 100.0, now=0.1)
-    assert talk.moments(SUBSCRIBE)[1] >= 60.1
+    talk.run(ScriptedVenue(), 100.0, now=2.1)
+    assert talk.moments(SUBSCRIBE)[2] >= 62.1
     assert talk.states == {"A": State.WAITING}
+
+
+@not_understood
+def test_each_request_with_new_codes_that_is_not_understood_is_an_error_with_what_was_asked(ret: int) -> None:
+    talk = Conversation().want([f"{number:05d}.HK" for number in range(100)])
+    request = talk.asks(0.0)
+    (note,) = talk.hear(answer(request, ret), now=0.1).notes
+    assert (note.event, note.level, note.fields["remedy"], note.fields["new"]) == (
+        "request_refused", "error", "narrow", 100
+    )  # fmt: skip
+    assert json.dumps(request, separators=(",", ":")).startswith(str(note.fields["request"]))
+    assert note.fields["among_the_new"] == [f"{number:05d}.HK" for number in range(10)]
+
+
+@every_refusal
+def test_one_code_that_is_not_understood_among_fifty_new_is_found_within_forty_seconds_and_the_others_held(
+    refused: Refused,
+) -> None:
+    live, new = [f"C{number}" for number in range(100)], [f"N{number}" for number in range(50)]
+    talk = Conversation().want(live)
+    venue = ScriptedVenue(bad={"N17"}, bad_ret=400, refused=refused)
+    begin = talk.run(venue, 10.0)
+    talk.want([*live, *new], begin).run(venue, begin + 120.0, now=begin)
+    assert venue.held == {*live, *new} - {"N17"}
+    assert all(set(live) <= set(request) for request in venue.requests)
+    reasons = {symbol: verdict.reason for symbol, _, _, verdict in talk.reconciler.states(connected=True) if verdict}
+    assert reasons == {"N17": "venue_400"}
+    assert talk.moments(SUBSCRIBE)[-1] - begin <= 40.0
+    assert talk.session.useful
+
+
+def test_a_venue_that_understands_nothing_is_asked_ever_more_slowly() -> None:
+    talk = Conversation().want([f"C{number}" for number in range(64)])
+    talk.run(ScriptedVenue(next_rets=[400] * 1000), 600.0)
+    asked = talk.moments(SUBSCRIBE)
+    waits = [after - before for before, after in pairwise(asked)]
+    assert all(wait >= least * GAP for wait, least in zip(waits, (2, 4, 8, 16, *(32,) * 100), strict=False))
+    assert 10 <= len(asked) <= 25
 
 
 @pytest.mark.parametrize("ret", [600, 601, 604])
@@ -476,6 +520,7 @@ def test_a_refused_heartbeat_has_its_remedy_too(ret: int, kind: str | None) -> N
     fault = talk.fault(10.1)
     assert (fault.kind if fault else None) == kind
     assert talk.tally.requests["heartbeat", "refused"] == 1
+    assert talk.tally.refusals.total() == 1
     talk.want("AB")
     assert (talk.due(10.1 + GAP) == []) == (ret in (401, 429, 400))
 

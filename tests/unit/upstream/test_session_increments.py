@@ -164,6 +164,23 @@ def test_too_fast_asks_again_later_and_slower() -> None:
     assert talk.asks(0.2) == ("subscribe", ["X:A"])
 
 
+@pytest.mark.parametrize("ret", [400, 402, 201, 202])
+def test_codes_that_are_not_understood_together_are_tried_one_by_one_and_each_refusal_is_waited_out(ret: int) -> None:
+    talk = Conversation(reconnect_max_s=60.0, heartbeat_s=1000.0, silence_s=1000.0).want(["X:A", "X:B", "X:C"])
+    talk.due(0.0)
+    note = talk.hear(0.0, action="subscribe", ret=ret).notes[-1]
+    assert (note.level, note.fields["remedy"], note.fields["among_the_new"]) == ("error", "bug", ["X:A", "X:B", "X:C"])
+    assert "X:B" in str(note.fields["request"])
+    asked = [(at, json.loads(text)["code"]) for at, text in talk.run(60.05) if isinstance(text, str)]
+    assert asked == [(60.0, ["X:A"])]
+    talk.hear(60.05, action="subscribe", ret=200, code=["X:A"])
+    assert talk.asks(60.5)[1] == ["X:B"]
+    talk.hear(60.5, action="subscribe", ret=ret, code=["X:B"])
+    asked = [(at, json.loads(text)["code"]) for at, text in talk.run(200.0, now=60.5) if isinstance(text, str)]
+    assert asked == [(120.5, ["X:C"])]
+    assert talk.states == {"X:A": State.WAITING, "X:B": State.REJECTED, "X:C": State.WAITING}
+
+
 def test_a_refused_token_ends_the_connection() -> None:
     talk = Conversation().want(["X:A"])
     talk.due(0.0)
