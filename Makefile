@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 # Most of the tests' time is waiting; the tests of one file share what they have set up.
-PARALLEL ?= -n 2 --dist loadfile
+PARALLEL ?= -n 3 --dist loadfile
 
 .PHONY: help demo test check bench soak image image-test cluster-test fmt lock docs clean
 
