@@ -14,6 +14,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from threading import Event, Thread
 from types import FrameType
@@ -118,8 +119,9 @@ class Bridge:
         code = self.stop()
         if self._threads["control"].is_alive():
             # Kafka does not answer our farewell, and the library would wait five seconds for each client.
-            sys.stdout.flush()
-            sys.stderr.flush()
+            for stream in (sys.stdout, sys.stderr):
+                with suppress(OSError, ValueError):
+                    stream.flush()
             os._exit(code)
         return code
 
@@ -148,6 +150,7 @@ class Bridge:
         self._threads["feed"].join(drained - time.monotonic() + SPILL_S)
         self.control.leave(deadline)
         self._threads["control"].join(max(LEAVE_S, deadline - time.monotonic()))
+        self._threads["feed"].join(SPILL_S)  # ended long ago, unless the disk is slow
         self.http.stop()
         return self._close_accounts()
 

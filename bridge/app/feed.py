@@ -103,7 +103,9 @@ class Feed:
         self.beat = now
         # The monotonic clock stands still while the whole machine sleeps.
         if max(slept, wall_slept) > self._session_timeout_s and self._links and not self._stop:
-            self.unconfirmed_since, self._woke_ms = now, self._venue.wall_us() // 1000
+            if self.unconfirmed_since is None:  # what was read since the first of several is given up
+                self._woke_ms = self._venue.wall_us() // 1000
+            self.unconfirmed_since = now
             self._outlet.held = True
             self._log("ownership_unconfirmed", "warning", asleep_s=round(max(slept, wall_slept), 1))
         return slept

@@ -52,7 +52,7 @@ LAST_WORDS_S = 0.5
 #: An owner that died may have been alive so long after its last state record, in microseconds.
 UNSEEN_US = 2_000_000
 #: Reasons of records that belong to no symbol of their partition: no status tells of them.
-NAMELESS = ("no_key", "key_not_utf8", "wrong_partition")
+NAMELESS = ("no_key", "key_not_utf8", "key_too_long", "wrong_partition")
 
 
 class FeedView(Protocol):

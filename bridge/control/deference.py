@@ -10,9 +10,14 @@ is back by then, and one that died has been expelled no later than after any cra
 from __future__ import annotations
 
 from enum import Enum, auto
+from typing import TYPE_CHECKING
 
-#: The share of the session timeout without an answer after which a settled group counts as silent: two heartbeats.
-SILENT_SHARE = 2 / 3
+if TYPE_CHECKING:
+    from bridge.control.standing import Standing
+
+#: The share of the session timeout without an answer after which a settled group counts as silent: several heartbeats,
+#: and well before the group's members count themselves as lost, although statistics come but once a second.
+SILENT_SHARE = 0.5
 
 
 class Move(Enum):
@@ -31,16 +36,20 @@ class Deference:
         self._left_at: float | None = None
         self._answers_since: float | None = None
 
-    def move(self, now: float, *, standby: bool, steady: bool, answered_at: float) -> Move | None:
-        """Say what to do now; ``answered_at`` is when the coordinator's newest answer was seen."""
+    def move(self, standing: Standing, *, standby: bool) -> Move | None:
+        """Say what to do now, by the newest statistics."""
+        now, answered_at = standing.seen_at, standing.answered_at
         if self._left_at is None:
-            silent = steady and now - answered_at > self._session_timeout_s * SILENT_SHARE
+            silent = standing.steady and now - answered_at > self._session_timeout_s * SILENT_SHARE
             if not (self._holds and standby and silent):
                 return None
             self._left_at = now
             return Move.LEAVE
-        if self._answers_since is None and answered_at > self._left_at:
-            self._answers_since = answered_at
+        if self._answers_since is None:
+            if answered_at > max(self._left_at, standing.away_at):
+                self._answers_since = answered_at
+        elif standing.away_at > self._answers_since:  # it was back for a moment only
+            self._answers_since = None
         if self._answers_since is None or now - self._answers_since < self._session_timeout_s:
             return None
         self._left_at = self._answers_since = None

@@ -8,6 +8,7 @@ space included. Whatever the bytes are, the only thing that leaves `decode` is a
 ==================  ==================================================================
 ``no_key``          the record has no key, so nobody knows which symbol it is about
 ``key_not_utf8``    the key is no text
+``key_too_long``    the key has more bytes than any symbol could
 ``too_large``       key and value together exceed 64 KiB
 ``bad_symbol``      the key is text, but no symbol
 ``not_json``        the value is no JSON text in UTF-8
@@ -41,6 +42,8 @@ _T = TypeVar("_T")
 
 #: Bytes of key and value together.
 MAX_BYTES = 64 * 1024
+#: Bytes of a key: one that is longer is nobody's symbol, and is not kept as if it were.
+KEY_MAX_BYTES = 1024
 
 #: Characters of a symbol or a code.
 MAX_SPELLING = 64
@@ -95,10 +98,12 @@ def decode_key(key: bytes | None) -> str:
     """Read a key as text; whether that text is a symbol is another question.
 
     Raises:
-        BadRecord: ``no_key`` or ``key_not_utf8``.
+        BadRecord: ``no_key``, ``key_too_long`` or ``key_not_utf8``.
     """
     if key is None:
         raise BadRecord("no_key", "the record has no key; write it with the symbol as its key")
+    if len(key) > KEY_MAX_BYTES:
+        raise BadRecord("key_too_long", f"the key has {len(key)} bytes, {KEY_MAX_BYTES} may be")
     try:
         return key.decode()
     except UnicodeDecodeError as error:

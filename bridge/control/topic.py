@@ -37,7 +37,7 @@ from bridge.kafka import Log, library_logger, opened
 from bridge.model import ControlSnapshot, Desired, Unusable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from bridge.control.listener import Listener
     from bridge.errors import KafkaUnusable
@@ -92,6 +92,8 @@ class ControlTopic:
         self._subscribed = False
         self._partitions = 1
         self._recount = True  # the group has divided the topic, which may have grown
+        self._uncounted = False  # Kafka did not say into how many
+        self._unusable: tuple[list[tuple[int, int]], Mapping[str, tuple[str, str]]] = ([], {})  # and by which folds
         self._closing = False
         self._snapshot = ControlSnapshot(records=dict(self._records))
         self._properties = {**member_properties(settings), "logger": library_logger(log)}
@@ -106,17 +108,18 @@ class ControlTopic:
         """
         self._join_or_leave()
         message = self._consumer.poll(timeout_s)
-        room = RECORDS_PER_TURN
+        room, counted = RECORDS_PER_TURN, False
         while message is not None:
-            if self._recount:
+            if self._recount and not counted:  # once a turn: it waits where Kafka does not answer
+                counted = True
                 self._count_partitions()
             self._take(message)
             room -= 1
             message = self._consumer.poll(0) if room else None
+        if self._recount and not counted and self._owned():
+            self._count_partitions()
         if self._doubted and self._clock() >= self._no_reread_before:
             self._read_again()
-        if self._recount and self._owned():
-            self._count_partitions()
         self._tell()
         self._snapshot = self._look()
         if self._refusal is not None:
@@ -124,9 +127,7 @@ class ControlTopic:
 
     def _join_or_leave(self) -> None:
         """Join at the first turn; as a standby, leave while the coordinator is silent."""
-        now, standing = self._clock(), self._standing
-        facts = {"standby": not self._shares, "steady": standing.steady}
-        move = self._deference.move(now, answered_at=standing.answered_at, **facts)
+        move = self._deference.move(self._standing, standby=not self._shares)
         if not self._subscribed or move is Move.JOIN:
             self._subscribed = True
             self._consumer.subscribe(
@@ -145,8 +146,8 @@ class ControlTopic:
         return self._standing.confirmed_since(moment)
 
     def folds(self) -> list[Fold]:
-        """Give the folds of the owned partitions that were read to their end."""
-        return [share.fold for share in self._shares.values() if share.owned and share.caught_up]
+        """Give the folds of the owned partitions that were told of and read to their end."""
+        return [share.fold for share in self._shares.values() if share.announced and share.caught_up]
 
     @property
     def partitions(self) -> int:
@@ -301,7 +302,9 @@ class ControlTopic:
         self._partitions = count or max([self._partitions, *(number + 1 for number in self._shares)])
         for share in self._shares.values():
             share.fold.partitions = count or 1  # unknown: no record is in the wrong one
-        self._recount = not count
+        if count and self._uncounted:  # what was read meanwhile may have been in the wrong one
+            self._doubted, self._no_reread_before = True, 0.0
+        self._recount = self._uncounted = not count
 
     def _from_beginning(self, numbers: Iterable[int]) -> list[TopicPartition]:
         return [TopicPartition(self._topic, number, OFFSET_BEGINNING) for number in numbers]
@@ -311,7 +314,7 @@ class ControlTopic:
             if share.owned and not share.announced and not self._recount:
                 share.announced = share.known = True
                 self._listener.on_assigned(number)
-            if share.owned and share.caught_up and (desired := share.fold.desired()) is not share.told:
+            if share.announced and share.caught_up and (desired := share.fold.desired()) is not share.told:
                 share.told = desired
                 self._listener.on_desired(desired)
 
@@ -328,14 +331,19 @@ class ControlTopic:
             records=MappingProxyType(dict(self._records)),
             lag=sum(self._behind(number) for number in owned),
             old_records=sum(share.fold.old_records for share in self._shares.values()),
-            unusable={
-                symbol: (bad.reason, bad.detail)
-                for share in self._shares.values()
-                for symbol, bad in share.fold.invalid.items()
-            },
+            unusable=self._name_unusable(),
             trouble=self._topic_trouble or standing.trouble,
             trouble_since=self._topic_trouble_since if self._topic_trouble else standing.trouble_since,
         )
+
+    def _name_unusable(self) -> Mapping[str, tuple[str, str]]:
+        """Name the symbols whose newest record is unusable: the same object until there are others."""
+        shares = [share for share in self._shares.values() if share.fold.invalid]
+        versions = [(share.fold.partition, share.fold.version) for share in shares]
+        if versions != self._unusable[0]:
+            bad = (one for share in shares for one in share.fold.invalid.values())
+            self._unusable = versions, MappingProxyType({one.symbol: (one.reason, one.detail) for one in bad})
+        return self._unusable[1]
 
     def _behind(self, number: int) -> int:
         _, high = self._consumer.get_watermark_offsets(TopicPartition(self._topic, number), cached=True)

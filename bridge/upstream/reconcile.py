@@ -25,6 +25,8 @@ from bridge.upstream.dialects import Ask, Dialect, Remedy
 #: Seconds until a refused code is tried again; doubles with each refusal, up to the longest.
 REJECT_WAIT_S = 3600.0
 REJECT_WAIT_MAX_S = 86_400.0
+#: The same where the venue said that it did not understand a request: that need not have been the code's fault.
+BUG_WAIT_S = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,17 +50,17 @@ class Rejection:
     times: int
 
     @classmethod
-    def recalled(cls, ret: int, age_s: float, now: float) -> Rejection:
+    def recalled(cls, ret: int, age_s: float, now: float, first_s: float = REJECT_WAIT_S) -> Rejection:
         """Take up a refusal that is ``age_s`` old as if it had been followed all the time."""
         tried, times = 0.0, 1
-        while tried + (wait := reject_wait_s(times)) <= age_s:
+        while tried + (wait := reject_wait_s(times, first_s)) <= age_s:
             tried, times = tried + wait, times + 1
         return cls(ret, now + tried + wait - age_s, times)
 
 
-def reject_wait_s(times: int) -> float:
+def reject_wait_s(times: int, first_s: float = REJECT_WAIT_S) -> float:
     """Give the seconds that a code waits after it was refused so many times."""
-    return min(REJECT_WAIT_S * 2.0 ** min(times - 1, 30), REJECT_WAIT_MAX_S)
+    return min(first_s * 2.0 ** min(times - 1, 30), REJECT_WAIT_MAX_S)
 
 
 class Reconciler:
@@ -136,7 +138,9 @@ class Reconciler:
                 self._proven[known.code] = symbol
             elif known.refused and known.code:
                 age_s = max(0.0, (wall_us - known.since_us) / 1e6)
-                self._rejected[known.code] = Rejection.recalled(known.refused, age_s, now)
+                self._rejected[known.code] = Rejection.recalled(
+                    known.refused, age_s, now, self._first_wait_s(known.refused)
+                )
 
     def want(self, desired: Desired, now: float) -> None:
         """Take the newest desired set."""
@@ -310,7 +314,10 @@ class Reconciler:
         """Let a code wait before it is tried again, longer each time."""
         before = self._rejected.get(code)
         times = before.times + 1 if before else 1
-        self._rejected[code] = Rejection(ret, now + reject_wait_s(times), times)
+        self._rejected[code] = Rejection(ret, now + reject_wait_s(times, self._first_wait_s(ret)), times)
+
+    def _first_wait_s(self, ret: int) -> float:
+        return BUG_WAIT_S if self._dialect.remedy(ret) is Remedy.BUG else REJECT_WAIT_S
 
     def _acquit(self, accepted: frozenset[str]) -> bool:
         """Take back rejections beside codes that were not accepted since: one of those may have been the bad one."""

@@ -263,7 +263,9 @@ class Session:
             if not answer.seq_id and remedy is Remedy.TOKEN:
                 self._end(_token_refused(answer))  # it answers the connection itself
             return
-        self._pacing.answered(now)
+        if sent.plan is not None and not sent.answered:
+            sent.answered = True
+            self._pacing.answered(now)
         if self._dialect.answers or not answer.codes:
             self._waiting.remove(sent)  # else another answer may speak of its other codes
         accepted = answer.ret == 200

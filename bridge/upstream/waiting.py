@@ -13,7 +13,7 @@ from bridge.upstream.dialects import Answer
 from bridge.upstream.reconcile import Plan
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Sent:
     """A message on its way; a heartbeat has no plan, and if it is bytes it is a ping."""
 
@@ -21,6 +21,7 @@ class Sent:
     at: float
     plan: Plan | None
     message: str | bytes
+    answered: bool = False  # by one of several answers, where each speaks of some codes
 
     @property
     def kind(self) -> str:

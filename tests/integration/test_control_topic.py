@@ -11,7 +11,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 import pytest
-from confluent_kafka import ConsumerGroupTopicPartitions, Producer, TopicPartition
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its stubs forget them
     AclBinding,
     AclOperation,
@@ -21,6 +21,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its stubs f
     ResourceType,
 )
 
+from bridge.control.murmur2 import partition_of
 from bridge.control.reader import read_to_end
 from bridge.control.topic import ControlTopic
 from bridge.errors import KafkaUnusable
@@ -123,6 +124,44 @@ def turn_for(seconds: float, *turning: Member) -> None:
 
 def control_topic(cluster: Cluster, partitions: int = 1, config: dict[str, str] | None = None) -> str:
     return cluster.create_topic(unique("control"), partitions, config or COMPACT)
+
+
+class Uncountable:
+    """A consumer that cannot say how many partitions there are, so many times; all else is the real one's."""
+
+    def __init__(self, consumer: Any, times: int) -> None:
+        self._consumer = consumer
+        self.left = times
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._consumer, name)
+
+    def list_topics(self, *given: Any, **named: Any) -> Any:
+        if self.left > 0:
+            self.left -= 1
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
+        return self._consumer.list_topics(*given, **named)
+
+
+@pytest.mark.parametrize("partitions", [1, 2])
+def test_a_partition_is_told_of_before_what_is_desired_in_it_however_late_kafka_says_how_many_there_are(
+    kafka: Cluster, partitions: int
+) -> None:
+    topic = control_topic(kafka, partitions)
+    kafka.produce(topic, [("A", "{}"), ("B", "{}")])
+    stray = ("A", '{"priority": 1}')
+    if partitions == 2:
+        kafka.produce(topic, [stray], partition=1 - partition_of(b"A", 2))
+    with members(settings_for(kafka, topic)) as (one,):
+        one.topic._consumer = deaf = Uncountable(one.topic._consumer, times=5)  # type: ignore[assignment]
+        until(lambda: deaf.left == 0, one)
+        assert one.script.heard == []
+        assert one.topic.folds() == []
+        until(lambda: len(one.script.shown) == partitions, one)
+        assert {name for name, _ in one.script.heard[:partitions]} == {"assigned"}
+        assert set().union(*(shown.wanted for shown in one.script.shown)) == {"A", "B"}
+        reasons = {record.reason for record in one.script.unusable}
+        assert reasons == ({"wrong_partition"} if partitions == 2 else set())
 
 
 def test_nothing_is_said_before_the_partition_was_read_to_its_end(kafka: Cluster) -> None:

@@ -1,51 +1,94 @@
 """A standby and a silent coordinator: who asks first when it is back."""
 
+from dataclasses import dataclass
+
 import pytest
 
-from bridge.control.deference import Deference, Move
+from bridge.control.deference import SILENT_SHARE, Deference, Move
+from bridge.control.standing import Standing
 
-SESSION_S = 9.0
+SESSION_S = 10.0
+PATIENCE_S = SESSION_S * SILENT_SHARE
 
 
-def left_at(moment: float) -> Deference:
-    """Give a standby that left at a moment, three quarters of the session timeout after the last answer."""
-    deference = Deference(SESSION_S, holds=True)
-    move = deference.move(moment, standby=True, steady=True, answered_at=moment - SESSION_S * 0.75)
-    assert move is Move.LEAVE
-    return deference
+@dataclass
+class Group:
+    """A standby's group, as its statistics show it."""
+
+    holds: bool = True
+    standby: bool = True
+    now: float = 100.0
+
+    def __post_init__(self) -> None:
+        self.standing = Standing(SESSION_S)
+        self._deference = Deference(SESSION_S, holds=self.holds)
+        self.sees(0.0, answered=True)
+
+    def sees(self, seconds: float, *, answered: bool = False, away: bool = False, steady: bool = True) -> Move | None:
+        """Let so many seconds pass, then show statistics."""
+        self.now += seconds
+        self.standing.seen_at, self.standing.steady = self.now, steady
+        if answered:
+            self.standing.answered_at = self.now
+        if away:
+            self.standing.away_at = self.now
+        return self._deference.move(self.standing, standby=self.standby)
+
+    def loses_it(self) -> None:
+        """Leave for the coordinator's silence."""
+        assert self.sees(PATIENCE_S + 1, away=True) is Move.LEAVE
 
 
 def test_a_standby_whose_heartbeats_are_answered_stays() -> None:
-    deference = Deference(SESSION_S, holds=True)
-    assert deference.move(100.0, standby=True, steady=True, answered_at=95.0) is None
-
-
-@pytest.mark.parametrize(
-    ("holds", "standby", "steady"),
-    [(False, True, True), (True, False, True), (True, True, False)],
-    ids=["nobody holds a connection", "an owner", "a rebalance, in which nothing is answered for long"],
-)
-def test_nobody_else_leaves_a_silent_group(holds: bool, standby: bool, steady: bool) -> None:
-    deference = Deference(SESSION_S, holds=holds)
-    assert deference.move(1000.0, standby=standby, steady=steady, answered_at=100.0) is None
+    group = Group()
+    assert [group.sees(1.0, answered=True) for _ in range(30)] == [None] * 30
+    assert group.sees(PATIENCE_S) is None
 
 
 def test_it_leaves_once() -> None:
-    deference = left_at(100.0)
-    assert deference.move(101.0, standby=True, steady=True, answered_at=90.0) is None
+    group = Group()
+    group.loses_it()
+    assert [group.sees(1.0, away=True, steady=False) for _ in range(60)] == [None] * 60
 
 
-def test_it_comes_back_when_the_coordinator_has_answered_for_a_session_timeout() -> None:
-    deference = left_at(100.0)
-    assert deference.move(500.0, standby=True, steady=False, answered_at=99.0) is None
-    assert deference.move(501.0, standby=True, steady=False, answered_at=500.5) is None
-    assert deference.move(500.4 + SESSION_S, standby=True, steady=False, answered_at=503.0) is None
-    assert deference.move(500.5 + SESSION_S, standby=True, steady=False, answered_at=503.0) is Move.JOIN
+def test_without_news_it_does_nothing_however_late_it_is() -> None:
+    group = Group()
+    group.standing.answered_at = group.now - PATIENCE_S
+    assert group.sees(0.0) is None
+
+
+@pytest.mark.parametrize(
+    ("group", "steady"),
+    [(Group(holds=False), True), (Group(standby=False), True), (Group(), False)],
+    ids=["nobody holds a connection", "an owner", "a rebalance, in which nothing is answered for long"],
+)
+def test_nobody_else_leaves_a_silent_group(group: Group, steady: bool) -> None:
+    assert group.sees(1000.0, away=True, steady=steady) is None
+
+
+def test_it_comes_back_a_session_timeout_after_the_first_answer() -> None:
+    group = Group()
+    group.loses_it()
+    group.sees(300.0, away=True, steady=False)
+    assert group.sees(1.0, answered=True, steady=False) is None
+    assert group.sees(SESSION_S - 1, steady=False) is None
+    assert group.sees(1.0, steady=False) is Move.JOIN
+
+
+def test_a_coordinator_that_was_back_for_a_moment_only_is_waited_for_anew() -> None:
+    group = Group()
+    group.loses_it()
+    assert group.sees(5.0, answered=True, steady=False) is None
+    assert group.sees(2.0, away=True, steady=False) is None
+    assert group.sees(60.0, away=True, steady=False) is None
+    assert group.sees(1.0, answered=True, steady=False) is None
+    assert group.sees(SESSION_S, steady=False) is Move.JOIN
 
 
 def test_the_next_silence_is_judged_anew() -> None:
-    deference = left_at(100.0)
-    assert deference.move(105.0, standby=True, steady=False, answered_at=105.0) is None
-    assert deference.move(105.0 + SESSION_S, standby=True, steady=False, answered_at=105.0) is Move.JOIN
-    assert deference.move(130.0, standby=True, steady=True, answered_at=129.5) is None
-    assert deference.move(140.0, standby=True, steady=True, answered_at=129.5) is Move.LEAVE
+    group = Group()
+    group.loses_it()
+    group.sees(1.0, answered=True, steady=False)
+    assert group.sees(SESSION_S, steady=False) is Move.JOIN
+    assert group.sees(1.0, answered=True) is None
+    group.loses_it()

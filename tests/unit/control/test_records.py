@@ -131,8 +131,9 @@ def test_64_kib_of_key_and_value_are_read_and_one_byte_more_is_not() -> None:
     assert refused(b"AAPL.US", b'{"note":"%s"}' % (b"x" * (room + 1))) == "too_large"
 
 
-def test_a_huge_key_is_refused_for_its_size() -> None:
-    assert refused(b"A" * 100_000, b"{}") == "too_large"
+def test_a_key_that_is_longer_than_any_symbol_is_nobodys() -> None:
+    assert refused(b"A" * 1025, b"{}") == "key_too_long"
+    assert refused(b"A" * 1024, b"{}") == "bad_symbol"
 
 
 @pytest.mark.parametrize(

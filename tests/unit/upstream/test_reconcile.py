@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from bridge.model import Desired, Limits, Memory, State, Subscription, Wanted
 from bridge.upstream.dialects import Ask, Remedy
 from bridge.upstream.dialects.alltick import AllTick
-from bridge.upstream.reconcile import REJECT_WAIT_MAX_S, REJECT_WAIT_S, Plan, Reconciler, Rejection
+from bridge.upstream.reconcile import BUG_WAIT_S, REJECT_WAIT_MAX_S, REJECT_WAIT_S, Plan, Reconciler, Rejection
 from tests.fakes import Refused, ScriptedVenue, desired
 
 HOUR = 3600.0
@@ -509,7 +509,7 @@ def test_a_code_that_the_venue_does_not_understand_is_found_among_fifty_new_and_
     assert len(asked) <= 1.5 * (2 * (math.log2(50) + 1) + 2)
     assert talk.venue.held == {*codes(100), *new} - {"N17"}
     assert talk.states()["N17"] == (State.REJECTED, f"venue_{ret}")
-    assert talk.reconciler.retry_at == HOUR
+    assert talk.reconciler.retry_at == BUG_WAIT_S
 
 
 @not_understood
