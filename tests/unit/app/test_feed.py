@@ -43,6 +43,7 @@ class FakeOutlet:
         self.spill_trouble = ""
         self.held = self.blocked = False
         self.given_up: list[str] = []
+        self.given_up_since_ms = 0
         self.saved: list[float] = []
         self.losses: list[Loss] = []
         self.kept: list[Record] = []
@@ -72,6 +73,7 @@ class FakeOutlet:
     def give_up(self, cause: str, since_ms: int) -> None:
         assert time_ns() // 1_000_000 - 10_000 < since_ms
         self.given_up.append(cause)
+        self.given_up_since_ms = since_ms
 
     def save(self, deadline: float) -> int:
         self.saved.append(deadline)
@@ -378,11 +380,8 @@ def test_desires_for_a_partition_that_is_not_ours_are_passed_by(stage: Stage) ->
 # A turn that took longer than a session of the group
 
 
-@pytest.fixture
-def sleeper() -> Iterator[Stage]:
-    """A stage whose loop has slept for longer than the group waits, with a symbol accepted."""
-    stage = Stage(session_timeout_s=0.5)
-    stage.subscribe()
+def fall_asleep(stage: Stage) -> None:
+    """Let the loop's turn last for longer than the group waits, and then one more."""
     stage.outlet.block.set()  # like a stopped process: the turn does not end
     stage.outlet.unblock.clear()
     stage.mailbox.put(Look())
@@ -390,6 +389,14 @@ def sleeper() -> Iterator[Stage]:
     stage.outlet.block.clear()
     stage.outlet.unblock.set()
     stage.feed.look(PATIENCE_S)
+
+
+@pytest.fixture
+def sleeper() -> Iterator[Stage]:
+    """A stage whose loop has slept for longer than the group waits, with a symbol accepted."""
+    stage = Stage(session_timeout_s=0.5)
+    stage.subscribe()
+    fall_asleep(stage)
     yield stage
     stage.outlet.delivers.set()
     stage.stop()
@@ -416,3 +423,11 @@ def test_after_it_what_was_read_is_given_up_when_another_is_the_owner(sleeper: S
     assert revoked.done.wait(PATIENCE_S)
     assert sleeper.outlet.given_up == ["lost_ownership"]
     assert not sleeper.outlet.held
+
+
+def test_after_two_of_them_what_was_read_since_the_first_is_given_up(sleeper: Stage) -> None:
+    between_ms = time_ns() // 1_000_000
+    fall_asleep(sleeper)
+    sleeper.mailbox.put(revoked := Revoked((0,)))
+    assert revoked.done.wait(PATIENCE_S)
+    assert 0 < sleeper.outlet.given_up_since_ms <= between_ms
