@@ -29,7 +29,6 @@ ARG VERSION=unknown
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="tickbridge" \
       org.opencontainers.image.description="Keep one market-data WebSocket subscribed to what a compacted Kafka topic asks for, and publish its ticks to Kafka." \
-      org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
 COPY --from=build /opt/tickbridge /opt/tickbridge

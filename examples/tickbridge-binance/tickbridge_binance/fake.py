@@ -93,7 +93,7 @@ class Fake:
 
 def main() -> None:
     """Serve and trade until Ctrl-C."""
-    with Fake(8766) as fake, suppress(KeyboardInterrupt):
+    with Fake(8790) as fake, suppress(KeyboardInterrupt):
         print(f"TICKBRIDGE_UPSTREAM__URL={fake.url}")
         for number in itertools.count():
             for pair in fake.pairs:
