@@ -29,6 +29,8 @@ ANSWERS_S = 0.02
 LONGEST_S = 1.0
 #: Seconds between two looks at whether the status topic needs telling.
 BOARD_S = 0.2
+#: Seconds that the group may take, beside the session timeout, to give a dead owner's partition to another.
+REBALANCE_S = 5.0
 
 
 class Feed:
@@ -172,7 +174,8 @@ class Feed:
         elif link is None and self._stop is None:
             limits = self._limits_for(assigned.partitions)
             dial_at = max(now, self._dial_at.pop(assigned.partition, now))
-            link = Link(assigned.partition, self._venue, limits, dial_at, assigned.progress)
+            silent_s = self._session_timeout_s + REBALANCE_S
+            link = Link(assigned.partition, self._venue, limits, dial_at, assigned.progress, silent_s=silent_s)
             link.wants.remember(assigned.memory, now)
             self._links[assigned.partition] = link
 

@@ -49,8 +49,9 @@ class Link:
     """Owned from assignment to revocation; every moment is a monotonic second, ``wall`` Unix time."""
 
     def __init__(
-        self, partition: int, venue: Venue, limits: Limits, now: float, former: Progress | None = None
-    ) -> None:
+        self, partition: int, venue: Venue, limits: Limits, now: float, former: Progress | None = None, *,
+        silent_s: float = 15.0,
+    ) -> None:  # fmt: skip
         self.partition = partition
         self.wants = Wants(partition, venue, limits)
         self.transport: Transport | None = None
@@ -61,7 +62,7 @@ class Link:
         self._backoff = Backoff(limits)
         self._phase = Phase.DOWN
         self._attempt = 0
-        self._dial_at = now + (self._pause_after(former) if former else 0.0)
+        self._dial_at = now + (self._pause_after(former, silent_s) if former else 0.0)
         self._dial_stamp: object = None  # of the token file, just before it was read
         self._token_stamp: object = None  # the same, while that token is refused
         self._leaving = ""  # why the link is to end for good
@@ -75,9 +76,15 @@ class Link:
         self._reason = STARTING
         self._detail = ""
 
-    def _pause_after(self, former: Progress) -> float:
-        """Give the seconds that the plan still demands between a former owner's connection and ours."""
+    def _pause_after(self, former: Progress, silent_s: float) -> float:
+        """Give the seconds that the plan still demands between a former owner's connection and ours.
+
+        One that said no goodbye and was silent for longer than ``silent_s``, which no crash explains, may have been cut
+        off from Kafka, and connected until it heard of us just now.
+        """
         since_s = (self._venue.wall_us() - former.written_us) / 1e6
+        if not former.ended and since_s > silent_s:
+            return self._limits.reconnect_min_s
         unseen_s = 0.0 if former.ended else UNSEEN_S
         return min(max(0.0, self._limits.reconnect_min_s + unseen_s - since_s), self._limits.reconnect_min_s + unseen_s)
 

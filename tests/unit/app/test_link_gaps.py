@@ -118,10 +118,12 @@ def test_a_symbol_that_is_not_wanted_any_more_is_not_missed() -> None:
     [
         (Progress(0, START_US - 1_000_000, 7, ended="stop"), 2.0),
         (Progress(0, START_US - 1_000_000, 7), 2.0 + UNSEEN_S),
-        (Progress(0, START_US - 60_000_000, 7), 0.0),
+        (Progress(0, START_US - 10_000_000, 7), 0.0),
+        (Progress(0, START_US - 60_000_000, 7), 3.0),
+        (Progress(0, START_US - 60_000_000, 7, ended="stop"), 0.0),
         (Progress(0, START_US + 3_600_000_000, 7, ended="stop"), 3.0),
     ],
-    ids=["ended", "died", "long ago", "a clock that was ahead"],
+    ids=["ended", "died", "died long enough ago", "may have been cut off", "ended long ago", "a clock that was ahead"],
 )
 def test_a_successor_keeps_the_plans_pause_since_the_former_connection(former: Progress, wait_s: float) -> None:
     stage = Stage(former)
