@@ -44,12 +44,12 @@ def own_time(number: int, now_ms: int) -> str:
 
 
 def forex(number: int, now_ms: int) -> str:
-    """Write a tick without volume and turnover (protocol sheet 5.4)."""
+    """Write a tick without volume and turnover (docs/alltick.md 5.4)."""
     return _data(number, now_ms, "")
 
 
 def integers(number: int, now_ms: int) -> str:
-    """Write seq and time as JSON integers, as the newest documentation has them (protocol sheet 5.1)."""
+    """Write seq and time as JSON integers, as the newest documentation has them (docs/alltick.md 5.1)."""
     return (
         f'"seq":{number // len(CODES) + 1000},"tick_time":{now_ms},"price":"{512 + number % 1000 / 1000:.6f}",'
         '"volume":"300","turnover":"153750.000000","trade_direction":1'

@@ -11,7 +11,7 @@ from bridge.model import Desired, Subscription, Wanted
 
 TEXT, CLOSE = 0x1, 0x8
 
-#: What a venue does to the list in force when it refuses a new one, which nobody documents (protocol sheet 3).
+#: What a venue does to the list in force when it refuses a new one, which nobody documents (docs/alltick.md 3).
 Refused = Literal["keep", "clear", "skip"]
 
 

@@ -1,6 +1,6 @@
 """Which codes exist: their spelling, the endpoint they belong to, and the universe of one simulator.
 
-Spelling follows section 7 of the protocol sheet: HK numbers carry no leading zeros (00700.HK is invalid),
+Spelling follows docs/alltick.md 7: HK numbers carry no leading zeros (00700.HK is invalid),
 A-share codes are six digits, case must match the list, and a code belongs to exactly one endpoint.
 """
 

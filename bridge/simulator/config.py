@@ -1,7 +1,7 @@
 """What is fixed when a simulator starts: addresses, plan, codes, seed, and how time runs.
 
-What may change while it runs is in `switches`. Plan limits and pacing are those of the protocol sheet
-(section 1.3 plan limits, 1.4 pacing, 4 heartbeat); `time_scale` multiplies every one of these durations.
+What may change while it runs is in `switches`. Limits are those of docs/alltick.md 1.3 (plans), 1.4 (pacing) and 4
+(heartbeat); `time_scale` multiplies every one of these durations.
 """
 
 from __future__ import annotations

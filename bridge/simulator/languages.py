@@ -1,4 +1,4 @@
-"""How the venue speaks in the two dialects that no vendor documents (protocol sheet 9). Pure.
+"""How the venue speaks in the two dialects that no vendor documents (docs/alltick.md 9). Pure.
 
 Requests add codes and take them away. Whether they are answered, and what an answer to a partly failed one says, is
 decided by switches, as is the way numbers and times are written.

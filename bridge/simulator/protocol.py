@@ -1,6 +1,6 @@
 """The messages: bytes of a request in, text of an answer or a push out. Pure.
 
-Sources: protocol sheet 2.1 (envelope), 2.2 (ids), 2.3 to 2.7 (messages), 5.1 (tick fields), 6 (ret values);
+Sources: docs/alltick.md 2.1 (envelope), 2.2 (ids), 2.3 to 2.7 (messages), 5.1 (tick fields), 6 (ret values);
 RFC 6455 section 5.2 for the server's own frames, which are never masked.
 """
 

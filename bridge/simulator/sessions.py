@@ -1,6 +1,6 @@
 """Who may connect and how often it may ask: tokens, connections per plan, overlaps and pacing. Pure.
 
-Sources: protocol sheet 1.2 (token in the query), 1.3 (connections per token; both endpoints at once count as
+Sources: docs/alltick.md 1.2 (token in the query), 1.3 (connections per token; both endpoints at once count as
 one), 1.4 (pacing), 1.5 (HTTP 401 and 429 at upgrade). What breaks a pacing rule is always reported as a
 `Violation`, refused or not; two connections of one token on one endpoint are always reported as an `Overlap`.
 """

@@ -1,7 +1,7 @@
 """The venue's mind: a request in, an outcome out. Pure; the connection performs what is decided here.
 
-Lists are replaced whole and acknowledgements name no codes (protocol sheet 2.4, 3). What the sheet calls
-undocumented is decided by switches: caps (1.5), a bad code in a list, an empty list, the list in force after a
+Lists are replaced whole and acknowledgements name no codes (docs/alltick.md 2.4, 3). What that page calls
+unknown is decided by switches: caps (1.5), a bad code in a list, an empty list, the list in force after a
 refusal (3), correlation of errors (2.1).
 """
 

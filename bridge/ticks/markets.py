@@ -1,4 +1,4 @@
-"""The markets that are built in, and which codes belong to each (protocol sheet, section 7).
+"""The markets that are built in, and which codes belong to each (docs/alltick.md 7).
 
 Hours are those in which a quiet symbol means something, so they may be shorter than the market's own: Shanghai and
 Shenzhen trade nothing between 14:57 and their closing auction at 15:00; commodities rest from 17:00 to 18:00 in New

@@ -128,7 +128,7 @@ class Normaliser:
 
 
 def _known_amounts(volume: str | None, turnover: str | None) -> str:
-    """Write what is known of the two; forex has neither, or one of them (protocol sheet 5.4)."""
+    """Write what is known of the two; forex has neither, or one of them (docs/alltick.md 5.4)."""
     return (f'","volume":"{volume}' if volume else "") + (f'","turnover":"{turnover}' if turnover else "")
 
 

@@ -1,7 +1,7 @@
 """The venue's time, in whatever it is written: told apart by size and by shape.
 
 Whole numbers are seconds, milliseconds or microseconds since the Unix epoch, which no number can be two of between the
-years 2000 and 5138 (protocol sheet 5.2 for the first two). A number with a fraction is seconds, as many languages give
+years 2000 and 5138 (docs/alltick.md 5.2 for the first two). A number with a fraction is seconds, as many languages give
 them. A text is ISO 8601; one without a zone is taken for UTC.
 """
 

@@ -1,4 +1,4 @@
-"""When a request may be sent on one connection (contract, guarantee 3; protocol sheet 1.4).
+"""When a request may be sent on one connection (contract, guarantee 3; docs/alltick.md 1.4).
 
 A rolling window, not a bucket: any two requests, heartbeats included, are at least the interval apart, and nothing else
 is sent in the interval before a heartbeat is due, so a heartbeat is never late. With several control partitions on one

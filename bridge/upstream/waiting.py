@@ -1,7 +1,7 @@
 """What was sent on one connection and waits for its answer, and how an answer finds what it answers.
 
 By its number, if it has one; by the codes that it names; else by order: it belongs to the oldest message that can be
-meant (protocol sheet 2.1: an error may come back without saying to which request it belongs).
+meant (docs/alltick.md 2.1: an error may come back without saying to which request it belongs).
 """
 
 from __future__ import annotations

@@ -210,10 +210,11 @@ def test_fifty_bad_codes_among_three_thousand_cost_the_live_ones_no_tick_that_no
 # A code that the venue does not understand, and says so of the whole request
 
 
+@pytest.mark.parametrize("uncorrelated", ["no", "all"], ids=["named", "errors that name no request"])
 def test_one_code_that_is_not_understood_among_fifty_new_costs_a_hundred_live_ones_no_tick_and_the_others_no_place(
-    world: World, make_venue: MakeVenue, make_bridge: MakeBridge
+    world: World, make_venue: MakeVenue, make_bridge: MakeBridge, uncorrelated: str
 ) -> None:
-    venue = make_venue(rate=500)
+    venue = make_venue(rate=500, switches={"uncorrelated_errors": uncorrelated})
     venue.switches.pacing_slack_s = SLACK_S
     live, new = LIVE[:100], NEW[:50]
     strange = new[17]

@@ -1,7 +1,7 @@
 """The plan's cap, end to end (guarantee 3): who gets the room, how the others show, what the venue does beyond it.
 
 What a venue does with more codes than the plan grants is documented twice: it answers 603, or it takes the first and
-ignores the rest without a word (protocol sheet 1.5).
+ignores the rest without a word (docs/alltick.md 1.5).
 """
 
 from __future__ import annotations

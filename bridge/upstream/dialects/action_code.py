@@ -1,4 +1,4 @@
-"""The dialect of requests with ``action`` and ``code`` (protocol sheet, section 9, dialect A).
+"""The dialect of requests with ``action`` and ``code`` (docs/alltick.md 9, dialect A).
 
 It borrows the number 22004, but adds and takes away where the official protocol replaces, speaks ``EXCHANGE:TICKER``
 itself and gives neither time nor seq. No answer to a request is documented; one that comes all the same is read.

@@ -1,4 +1,4 @@
-"""The dialect of requests with ``action`` and ``symbols`` (protocol sheet, section 9, dialect B).
+"""The dialect of requests with ``action`` and ``symbols`` (docs/alltick.md 9, dialect B).
 
 It adds and takes away, writes ``AAPL`` and ``00700.HK``, and gives a time in any unit. No answer to a request is
 documented; one that comes all the same is read.

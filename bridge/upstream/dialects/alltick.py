@@ -1,4 +1,4 @@
-"""The official AllTick protocol (protocol sheet, sections 2 to 7).
+"""The official AllTick protocol (docs/alltick.md 2 to 7).
 
 A subscribe request (22004) replaces the whole list, its answer (22005) names no codes, and an error may come back
 without saying to which request it belongs.
@@ -16,7 +16,7 @@ from bridge.upstream.dialects.exchanges import listing
 
 HEARTBEAT, SUBSCRIBE, CANCEL = 22000, 22004, 22006
 TICK, DEPTH = 22998, 22999
-#: Cancel the tick stream only (sheet 2.6).
+#: Cancel the tick stream only (docs/alltick.md 2.6).
 CANCEL_TICKS = 2
 
 _ANSWERS = {22001: "heartbeat", 22005: "subscribe", 22007: "cancel"}
@@ -26,7 +26,7 @@ _PAIR = re.compile(r"^[A-Z]{6,12}$")
 
 
 class _Data(msgspec.Struct, gc=False):
-    """A tick as it usually is: the fast road's shape (sheet 5.1)."""
+    """A tick as it usually is: the fast road's shape (docs/alltick.md 5.1)."""
 
     code: str
     price: str
@@ -80,46 +80,46 @@ class AllTick:
     needs_token = True
     replaces = True
     answers = True
-    pause_s = 1.0  # between two requests on one connection (sheet 1.4)
+    pause_s = 1.0  # between two requests on one connection (docs/alltick.md 1.4)
 
     def default_url(self, market: str) -> str:
-        """Give the endpoint (sheet 1.1)."""
+        """Give the endpoint (docs/alltick.md 1.1)."""
         path = "quote-stock-b-ws-api" if market == "stock" else "quote-b-ws-api"
         return f"wss://quote.alltick.co/{path}"
 
     def address(self, url: str, token: str) -> str:
-        """Add the token as a query parameter (sheet 1.2)."""
+        """Add the token as a query parameter (docs/alltick.md 1.2)."""
         return wire.with_token(url, token)
 
     def code(self, symbol: str) -> str:
-        """Translate ``EXCHANGE:TICKER``; anything else is the venue's own code already (sheet 7)."""
+        """Translate ``EXCHANGE:TICKER``; anything else is the venue's own code already (docs/alltick.md 7)."""
         listed = listing(symbol)
         if listed is None:
             return symbol
-        market, ticker = listed  # the venue refuses leading zeros in Hong Kong (sheet 7)
+        market, ticker = listed  # the venue refuses leading zeros in Hong Kong (docs/alltick.md 7)
         return f"{ticker}.{market}"
 
     def market(self, code: str) -> str | None:
-        """Tell stock codes by their ending and pairs by their letters (sheet 7)."""
+        """Tell stock codes by their ending and pairs by their letters (docs/alltick.md 7)."""
         if _STOCK_ENDING.search(code):
             return "stock"
         return "other" if _PAIR.match(code) else None
 
     def asks(self, accepted: Iterable[str], target: Sequence[str]) -> tuple[Ask, ...]:
-        """Ask for the whole list at once: a request replaces the one before (sheet 3)."""
+        """Ask for the whole list at once: a request replaces the one before (docs/alltick.md 3)."""
         if target:
             return (Ask("subscribe", tuple(target)),)
-        # An empty list is undocumented; the cancel request is not (sheet 3).
+        # An empty list is undocumented; the cancel request is not (docs/alltick.md 3).
         return (Ask("cancel", ()),) if set(accepted) else ()
 
     def encode(self, ask: Ask, seq_id: int, trace: str) -> str:
-        """Write 22004 or 22006 (sheet 2.4, 2.6)."""
+        """Write 22004 or 22006 (docs/alltick.md 2.4, 2.6)."""
         if ask.kind == "cancel":
             return _request(CANCEL, seq_id, trace, {"cancel_type": CANCEL_TICKS})
         return _request(SUBSCRIBE, seq_id, trace, {"symbol_list": [{"code": code} for code in ask.codes]})
 
     def heartbeat(self, seq_id: int, trace: str) -> str:
-        """Write 22000 (sheet 2.3)."""
+        """Write 22000 (docs/alltick.md 2.3)."""
         return _request(HEARTBEAT, seq_id, trace, {})
 
     def decode(self, texts: Sequence[bytes]) -> Decoded:
@@ -130,7 +130,7 @@ class AllTick:
             return _decode_one_by_one(texts)
 
     def remedy(self, ret: int) -> Remedy:
-        """Look the error up (sheet 6)."""
+        """Look the error up (docs/alltick.md 6)."""
         return remedies.of_ret(ret)
 
 

@@ -25,7 +25,7 @@ class Wait(Enum):
 class Error:
     """One kind of error. Without a remedy the connection is at fault, and another one is tried.
 
-    ``upgrade`` are the HTTP statuses and ``ret`` the answers that are of this kind (protocol sheet 1.5 and 6).
+    ``upgrade`` are the HTTP statuses and ``ret`` the answers that are of this kind (docs/alltick.md 1.5 and 6).
     """
 
     kind: str

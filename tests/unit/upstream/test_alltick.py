@@ -19,7 +19,7 @@ from bridge.upstream.dialects.alltick import AllTick
 
 DIALECT = AllTick()
 
-#: The examples of the protocol sheet, sections 2.3 to 2.7.
+#: The examples of docs/alltick.md 2.1 to 2.7.
 HEARTBEAT = b'{"ret":200,"msg":"ok","cmd_id":22001,"seq_id":1,"trace":"hb-0001","data":{}}'
 SUBSCRIBED = b'{"ret":200,"msg":"ok","cmd_id":22005,"seq_id":2,"trace":"t-0002","data":{}}'
 CANCELLED = b'{"ret":200,"msg":"ok","cmd_id":22007,"seq_id":4,"trace":"c-0004","data":{}}'
@@ -48,7 +48,7 @@ def values(tick: WireTick) -> tuple[object, ...]:
     return tick.code, tick.price, tick.volume, tick.turnover, tick.side, tick.seq, tick.time, tick.open_24h
 
 
-# What it reads: the sheet's examples
+# What it reads: the page's examples
 
 
 def test_a_tick_is_read_as_it_was_written() -> None:
