@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.text import Text
-from typer.core import TyperGroup
 
 from bridge import __version__
 from bridge.cli import check, config, demo, run, simulate, status, subscriptions, ticks, topics
+from bridge.cli.help import Group, tell
 from bridge.cli.tables import errors, hang_up
 from bridge.errors import EXIT_KAFKA, EXIT_OK, EXIT_SETTINGS, KafkaUnusable, SettingsError
 from bridge.settings import use_config
 
 
-class _Commands(TyperGroup):
+class _Commands(Group):
     """Runs a command; an error of ours becomes its lines and its exit code."""
 
     def invoke(self, ctx: Any) -> Any:
@@ -80,27 +78,7 @@ app.command()(check.check)
 app.add_typer(config.app, name="config")
 
 
-def _help(doc: str) -> str:
-    """Make a docstring's help: paragraphs fill the screen, examples stand together and look like what is typed."""
-    return "\n\n".join(_paragraphs(inspect.cleandoc(doc))).replace(":\n\n  $", ":\n  $").replace("\n\n  $", "\n  $")
-
-
-def _paragraphs(doc: str) -> Iterator[str]:
-    for paragraph in doc.split("\n\n"):
-        words = " ".join(line.strip() for line in paragraph.splitlines())
-        yield f"  $ {words}" if paragraph.startswith(" ") else words
-
-
-def _tell(of: typer.Typer) -> None:
-    """Give every command its help."""
-    for command in of.registered_commands:
-        command.help = _help(inspect.getdoc(command.callback) or "")
-    for group in of.registered_groups:
-        if group.typer_instance is not None and group.typer_instance is not simulate.app:
-            _tell(group.typer_instance)
-
-
-_tell(app)
+tell(app)
 
 
 def main() -> None:

@@ -19,13 +19,12 @@ from rich.text import Text
 
 from bridge.cli.sheet import Sheet
 from bridge.cli.tables import Output, OutputOption, emit, plain, printable
-from bridge.settings import PREFIX, Settings, load
+from bridge.settings import ENV_FILE, PREFIX, Settings, load
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
 MASK = "********"
-ENV_FILE = ".env"
 
 #: librdkafka properties whose value may be secret, and those of them that are known to be harmless.
 _SENSITIVE = re.compile(r"sasl|ssl|secret|password|token|key|credential|auth|jaas|pem", re.IGNORECASE)

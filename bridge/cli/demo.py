@@ -8,11 +8,12 @@ Without further settings an embedded broker and the shipped simulator stand in f
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from threading import Event
@@ -27,7 +28,8 @@ from rich.text import Text
 
 from bridge.app.bridge import Bridge
 from bridge.control import records
-from bridge.model import Subscription
+from bridge.errors import SettingsError
+from bridge.model import State, Subscription
 from bridge.settings import PREFIX, Settings, load
 from bridge.simulator import DEFAULT_TOKEN, Simulator, SimulatorConfig, Switches
 from bridge.simulator.broker import EmbeddedBroker
@@ -40,13 +42,19 @@ SYMBOLS = {
 #: Seconds between two changes of the subscriptions, and between two looks at the ticks.
 CHANGE_S = 5.0
 LOOK_S = 0.25
+#: The most ticks a second: a screen shows no more, and the simulator shares this machine.
+RATE_MAX = 10_000.0
+#: What the table shows of a symbol, beside how many ticks came.
+COLUMNS = ("symbol", "state", "code", "price", "volume", "side")
+#: What is said of a symbol whose tombstone is written.
+REMOVED = "removed"
 #: Lines a second where the output is no terminal.
 PLAIN_LINES_PER_S = 4
 
 
 def demo(
     for_s: Annotated[float | None, typer.Option("--for", help="Stop after so many seconds.", metavar="SECONDS")] = None,
-    rate: Annotated[float, typer.Option(help="Ticks per second from the simulator.")] = 40.0,
+    rate: Annotated[float, typer.Option(help="Ticks per second from the simulator.", metavar="N")] = 40.0,
 ) -> None:
     """See it work: control records in, live ticks out, until Ctrl-C.
 
@@ -57,8 +65,13 @@ def demo(
 
         tickbridge demo --for 20
 
-        TICKBRIDGE_UPSTREAM__TOKEN=… TICKBRIDGE_UPSTREAM__MARKET=other tickbridge demo
+        TICKBRIDGE_UPSTREAM__TOKEN=… TICKBRIDGE_UPSTREAM__MARKET=other
+          tickbridge demo
     """
+    if for_s is not None and not (for_s > 0 and math.isfinite(for_s)):
+        raise SettingsError(f"--for {for_s:g}: give a number of seconds above 0, or leave it out")
+    if not 0 < rate <= RATE_MAX:
+        raise SettingsError(f"--rate {rate:g}: give ticks per second, above 0 to {RATE_MAX:g}")
     over = Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: over.set())
@@ -112,11 +125,18 @@ class Show:
     settings: Settings
     http_port: int
     asked: deque[str] = field(default_factory=lambda: deque(maxlen=6))
+    states: dict[str, str] = field(default_factory=dict)
     newest: dict[str, dict[str, Any]] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
     total: int = 0
     first_after_s: float = 0.0
     started: float = field(default_factory=time.monotonic)
+
+    def ask(self, symbols: Iterable[str], wanted: bool, line: str) -> None:
+        """Take a change of the subscriptions, and the line that tells of it."""
+        self.asked.append(line)
+        for symbol in symbols:
+            self.states[symbol] = State.WAITING if wanted else REMOVED
 
     def tick(self, tick: dict[str, Any]) -> None:
         """Take one record of the ticks topic."""
@@ -126,6 +146,14 @@ class Show:
         symbol = tick["symbol"]
         self.counts[symbol] = self.counts.get(symbol, 0) + 1
         self.newest[symbol] = tick
+        if self.states.get(symbol) != REMOVED:  # the last ones of a symbol come after its tombstone
+            self.states[symbol] = State.LIVE
+
+    def summary(self) -> str:
+        """Say what was seen, at the end."""
+        if not self.total:
+            return "no tick came"
+        return f"{self.total} ticks of {len(self.newest)} symbols; the first came after {self.first_after_s:.1f} s."
 
     def __rich__(self) -> Group:
         """Draw it."""
@@ -134,13 +162,13 @@ class Show:
             f"  ·  first after {self.first_after_s:.1f} s" if self.total else "  ·  waiting for the first tick",
             f"  ·  http://127.0.0.1:{self.http_port}/  ·  Ctrl-C ends it",
         )  # fmt: skip
-        table = Table(title="live ticks", title_justify="left", expand=False)
-        for name in ("symbol", "code", "price", "volume", "side", "seq"):
-            table.add_column(name, justify="right" if name in ("price", "volume", "seq") else "left")
-        table.add_column("ticks", justify="right")
-        for symbol, tick in sorted(self.newest.items()):
-            cells = [str(tick.get(name, "")) for name in ("symbol", "code", "price", "volume", "side", "seq")]
-            table.add_row(*cells, str(self.counts[symbol]))
+        table = Table(title="symbols, each with its newest tick", title_justify="left", expand=False)
+        for name in (*COLUMNS, "ticks"):
+            table.add_column(name, justify="right" if name in ("price", "volume", "ticks") else "left")
+        for symbol, state in sorted(self.states.items()):
+            row = {**self.newest.get(symbol, {}), "symbol": symbol, "state": state}
+            cells = [str(row.get(name, "")) for name in COLUMNS]
+            table.add_row(*cells, str(self.counts.get(symbol, 0)), style="dim" if state == REMOVED else "")
         return Group(head, "", *(Text(line, style="cyan") for line in self.asked), "", table)
 
 
@@ -159,8 +187,9 @@ def _perform(settings: Settings, show: Show, over: Event, for_s: float | None, b
         while not (over.is_set() or bridge.wanted_down.is_set()) and (now := time.monotonic()) < end:
             if now >= change_at:
                 change_at = now + CHANGE_S
-                line = _change(producer, settings.topics.subscriptions, *next(script))
-                show.asked.append(line)
+                symbols, wanted = next(script)
+                line = _change(producer, settings.topics.subscriptions, symbols, wanted)
+                show.ask(symbols, wanted, line)
                 _say(console, live, line)
             for tick in ticks.take():
                 show.tick(tick)
@@ -169,7 +198,7 @@ def _perform(settings: Settings, show: Show, over: Event, for_s: float | None, b
                     _say(console, None, "  ".join(f"{name}={tick[name]}" for name in fields if name in tick))
     _tidy(producer, settings)
     ticks.close()
-    console.print(f"{show.total} ticks of {len(show.newest)} symbols; the first came after {show.first_after_s:.1f} s.")
+    console.print(show.summary())
 
 
 def _say(console: Console, live: Live | None, line: str) -> None:

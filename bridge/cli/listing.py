@@ -14,7 +14,7 @@ from rich.text import Text
 from bridge.cli import status, statuses, watch
 from bridge.cli.sheet import Sheet
 from bridge.cli.stream import read_control
-from bridge.cli.tables import Output, OutputOption, busy, console, count, emit, plain, printable, say
+from bridge.cli.tables import Output, OutputOption, busy, console, count, emit, plain, say
 from bridge.errors import KafkaUnusable
 from bridge.model import State
 from bridge.settings import Settings, load
@@ -141,8 +141,7 @@ def _notes(rows: list[Row]) -> str:
 
 
 def _reason(row: Row) -> Text:
-    reason = printable(statuses.reason(row))
+    why = statuses.why(row)
     if problem := row["problem"]:
-        then = "an older record is in force" if problem["older_record_in_force"] else "not subscribed"
-        return Text(f"{reason} ({then})", style="red")
-    return Text(reason, style="yellow" if row["warnings"] or statuses.held(row) else "")
+        return plain(statuses.with_force(why, problem["older_record_in_force"]), "red")
+    return plain(why, "yellow" if row["warnings"] or statuses.held(row) else "")

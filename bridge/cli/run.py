@@ -19,10 +19,11 @@ def run(
     """Run the bridge until SIGTERM or SIGINT; a second signal stops at once.
 
     Exit codes: 0 stopped and all delivered; 2 settings or arguments; 3 Kafka unusable (authentication, authorisation, a
-    missing topic); 4 stopped, but some ticks could not be delivered; 1 a bug.
+    missing topic); 4 stopped, but some ticks could not be delivered, or a second signal cut it short; 1 a bug.
 
     Example:
 
-        TICKBRIDGE_KAFKA__BOOTSTRAP_SERVERS=localhost:9092 TICKBRIDGE_UPSTREAM__TOKEN_FILE=token tickbridge run
+        TICKBRIDGE_KAFKA__BOOTSTRAP_SERVERS=localhost:9092
+          TICKBRIDGE_UPSTREAM__TOKEN_FILE=token tickbridge run
     """
     raise typer.Exit(Bridge(load(config)).run())

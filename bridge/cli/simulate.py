@@ -30,61 +30,71 @@ PORT = 8765
 #: Seconds between two looks at the counters.
 LOOK_S = 1.0
 
-EXAMPLES = """Run a strict AllTick server on this machine, to try a client against.
+HELP = """Run a strict AllTick server on this machine until Ctrl-C or SIGTERM, to try a client against.
 
-\b
 Examples:
-  tickbridge simulate
-  tickbridge simulate --codes 3000 --rate 20000
-  tickbridge simulate --plan free --codes 700.HK,AAPL.US --set refused=clear --set over_cap=603
-  tickbridge simulate --cert server.pem --key server.key
-  tickbridge simulate --flood --codes 3000
-  tickbridge simulate --dialect action-symbols --set answers=true --set time_unit=iso
-\b
+
+    tickbridge simulate
+
+    tickbridge simulate --codes 3000 --rate 20000
+
+    tickbridge simulate --plan free --codes 700.HK,AAPL.US
+      --set refused=clear --set over_cap=603
+
+    tickbridge simulate --cert server.pem --key server.key
+
+    tickbridge simulate --flood --codes 3000
+
+    tickbridge simulate --dialect action-symbols
+      --set answers=true --set time_unit=iso
+
 While it runs, from another terminal:
-  tickbridge simulate set mute=true duplicates=0.1
-  tickbridge simulate send rubbish:binary
-  tickbridge simulate record -o json
+
+    tickbridge simulate set mute=true duplicates=0.1
+
+    tickbridge simulate send rubbish:binary
+
+    tickbridge simulate record -o json
 """
 
-app = typer.Typer(help=EXAMPLES, invoke_without_command=True, no_args_is_help=False)
+app = typer.Typer(rich_markup_mode="rich", invoke_without_command=True, no_args_is_help=False)
 
-ControlPortOption = Annotated[int, typer.Option("--control-port", help="The control port that the simulator printed.")]
+ControlPortOption = Annotated[
+    int, typer.Option("--control-port", help="The control port that the simulator printed.", metavar="PORT")
+]
 _RECORD_TABLES = {
     "connections": ("id", "endpoint", "codes", "ticks_sent", "close_reason", "client_close_code"),
     "violations": ("connection", "rule", "too_early_s", "answered", "detail"),
 }
-OutputOption = Annotated[str, typer.Option("-o", "--output", help="table or json.")]
+OutputOption = Annotated[str, typer.Option("-o", "--output", help="table or json.", metavar="FORMAT")]
 
 
-@app.callback()
+@app.callback(help=HELP)
 def simulate(
     ctx: typer.Context,
     *,
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = PORT,
-    codes: Annotated[str, typer.Option(help="open, a number of generated codes, or A,B,C.")] = "open",
-    rate: Annotated[float | None, typer.Option(help="Ticks per second over all codes; default 100.")] = None,
-    plan: Annotated[str, typer.Option(help=f"One of {', '.join(PLANS)}.")] = "professional",
-    dialect: Annotated[str, typer.Option(help="alltick, action-code or action-symbols.")] = "alltick",
-    seed: Annotated[int, typer.Option(help="Prices are a function of seed, code and seq.")] = 1,
-    token: Annotated[str, typer.Option(help="The token accepted; '' accepts any.")] = DEFAULT_TOKEN,
-    time_scale: Annotated[float, typer.Option(help="Multiplies every duration: 0.1 = ten times faster.")] = 1.0,
-    cert: Annotated[Path | None, typer.Option(help="Certificate (PEM): speak wss.")] = None,
-    key: Annotated[Path | None, typer.Option(help="Its private key (PEM).")] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on.", metavar="HOST")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.", metavar="PORT")] = PORT,
+    codes: Annotated[str, typer.Option(help="open, a number of generated codes, or A,B,C.", metavar="CODES")] = "open",
+    rate: Annotated[float | None, typer.Option(help="Ticks a second over all codes; default 100.", metavar="N")] = None,
+    plan: Annotated[str, typer.Option(help=f"One of {', '.join(PLANS)}.", metavar="PLAN")] = "professional",
+    dialect: Annotated[str, typer.Option(help="alltick, action-code or action-symbols.", metavar="NAME")] = "alltick",
+    seed: Annotated[int, typer.Option(help="Prices are a function of seed, code and seq.", metavar="N")] = 1,
+    token: Annotated[str, typer.Option(help="The token accepted; '' accepts any.", metavar="TOKEN")] = DEFAULT_TOKEN,
+    time_scale: Annotated[float, typer.Option(help="Multiplies durations: 0.1 = ten times faster.", metavar="N")] = 1.0,
+    cert: Annotated[Path | None, typer.Option(help="Certificate (PEM): speak wss.", metavar="FILE")] = None,
+    key: Annotated[Path | None, typer.Option(help="Its private key (PEM).", metavar="FILE")] = None,
     flood: Annotated[bool, typer.Option("--flood", help="As many ticks as the client reads (or --rate).")] = False,
-    flood_total: Annotated[int | None, typer.Option(help="End the flood after this many ticks.")] = None,
-    control_port: Annotated[int | None, typer.Option(help="Control port; default the port + 1.")] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", help="switch=value, again and again.")] = None,
+    flood_total: Annotated[int | None, typer.Option(help="End the flood after this many ticks.", metavar="N")] = None,
+    control_port: Annotated[int | None, typer.Option(help="Control port; left out, port + 1.", metavar="PORT")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="switch=value, again and again.", metavar="SWITCH=VALUE")
+    ] = None,
 ) -> None:
     """Run the simulator until Ctrl-C or SIGTERM."""
     if ctx.invoked_subcommand is not None:
         return
     try:
-        switches = Switches(tokens=frozenset({token} if token else ()))
-        if rate is not None:
-            switches.update(**{"flood_rate" if flood else "rate": rate})
-        switches.update(**parse_assignments(set_ or []))
         config = SimulatorConfig(
             host=host,
             port=port,
@@ -97,7 +107,7 @@ def simulate(
             key=key,
             flood=flood,
             flood_total=flood_total,
-            switches=switches,
+            switches=_switches(token, {} if rate is None else {"flood_rate" if flood else "rate": rate}, set_ or []),
         )
     except ValueError as exc:
         _fail(str(exc))
@@ -106,13 +116,19 @@ def simulate(
 
 @app.command("set")
 def set_switches(
-    assignments: Annotated[list[str] | None, typer.Argument(help="switch=value; none lists the switches.")] = None,
+    assignments: Annotated[
+        list[str] | None, typer.Argument(metavar="SWITCH=VALUE", help="None lists the switches.")
+    ] = None,
     control_port: ControlPortOption = PORT + 1,
     output: OutputOption = "table",
 ) -> None:
     """Change switches of a running simulator, or list them all with what they take.
 
-    Example: tickbridge simulate set mute=true duplicates=0.1
+    Examples:
+
+        tickbridge simulate set
+
+        tickbridge simulate set mute=true duplicates=0.1
     """
     values = _ask(control_port, "/switches", assignments or None)
     if output == "json":
@@ -124,12 +140,22 @@ def set_switches(
 
 @app.command("send")
 def send(
-    acts: Annotated[list[str] | None, typer.Argument(help="What to do; none lists what there is.")] = None,
+    acts: Annotated[
+        list[str] | None, typer.Argument(metavar="ACT", help="What to do; none lists what there is.")
+    ] = None,
     control_port: ControlPortOption = PORT + 1,
 ) -> None:
     """Do something once to every open connection, or list what can be done.
 
-    Examples: tickbridge simulate send reset, send close:1001:bye, send rubbish:binary, send tick:700.HK:price=1.5
+    Examples:
+
+        tickbridge simulate send reset
+
+        tickbridge simulate send close:1001:bye
+
+        tickbridge simulate send rubbish:binary
+
+        tickbridge simulate send tick:700.HK:price=1.5
     """
     if acts:
         _ask(control_port, "/acts", acts)
@@ -140,7 +166,12 @@ def send(
 
 @app.command("record")
 def record(control_port: ControlPortOption = PORT + 1, output: OutputOption = "table") -> None:
-    """Show what a running simulator saw and did; -o json gives all of it."""
+    """Show what a running simulator saw and did; -o json gives all of it.
+
+    Example:
+
+        tickbridge simulate record -o json | jq .violations
+    """
     facts = _ask(control_port, "/record")
     if output == "json":
         typer.echo(json.dumps(facts))
@@ -199,6 +230,18 @@ def _watch(simulator: Simulator, stopping: threading.Event) -> None:
             elif facts != shown:
                 typer.echo(facts)
             shown = facts
+
+
+def _switches(token: str, rate: dict[str, float], assignments: list[str]) -> Switches:
+    """Set the switches, those of ``--set`` last.
+
+    Raises:
+        ValueError: there is no such switch, or it does not take the value.
+    """
+    switches = Switches(tokens=frozenset({token} if token else ()))
+    switches.update(**rate)
+    switches.update(**parse_assignments(assignments))
+    return switches
 
 
 def _codes(text: str) -> tuple[str, ...] | int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import sys
 from typing import Annotated
 
@@ -17,6 +18,9 @@ from bridge.errors import SettingsError
 from bridge.model import State
 from bridge.settings import Settings, load
 
+#: Some symbol that was asked for has no status.
+EXIT_ABSENT = 5
+
 
 def status(
     symbols: Annotated[
@@ -28,7 +32,9 @@ def status(
         list[State] | None,
         typer.Option(metavar="STATE", help=f"Only this state; may be given again: {', '.join(State)}."),
     ] = None,
-    text: Annotated[str, typer.Option("--filter", help="Only where symbol, code or reason holds TEXT.")] = "",
+    text: Annotated[
+        str, typer.Option("--filter", metavar="TEXT", help="Only where symbol, code or reason holds TEXT.")
+    ] = "",
     sort: Annotated[Sort, typer.Option(help="Order; times are newest first.")] = Sort.PROBLEM,
     problems: Annotated[
         bool,
@@ -43,6 +49,8 @@ def status(
     With --watch it follows the topic: a table on a terminal (keys: q quits, s sorts, p shows problems only, / filters,
     arrows scroll), one line for each change in a pipe (with -o json, one JSON record). The last tick is the one before
     the change of state; of a live symbol it says "arriving".
+
+    Exit codes: 0 shown; 5 a SYMBOL given has no status; 2 the arguments or the settings cannot be used; 3 Kafka cannot.
 
     Examples:
 
@@ -84,21 +92,26 @@ def _stream(settings: Settings) -> Stream:
 def _show(settings: Settings, view: View, output: Output) -> None:
     with busy(f"Reading {settings.topics.status} …"):
         book = read(settings)
-    rows = view.choose(book.rows.values())
+    about = [row for symbol, row in book.rows.items() if not view.symbols or symbol in view.symbols]
+    rows = view.choose(about)
     if output is not Output.TABLE:
         put(written(output, rows))
-    elif book.rows:
+    elif about:
         screen = console()
-        screen.print(summary(book.rows.values()))
+        screen.print(summary(about))
         if rows:
             screen.print(draw(rows, watch.now_us(), width=screen.width))
-        if len(rows) < len(book.rows):
-            screen.print(f"{len(rows):,} of {count(len(book.rows), 'symbol')} shown")
-    for symbol in sorted(view.symbols - book.rows.keys()):
-        say(f"{printable(symbol)} has no status; see `tickbridge subscriptions list`")
+        if len(rows) < len(about):
+            screen.print(f"{len(rows):,} of {count(len(about), 'symbol')} shown")
     if not book.rows:
         say(f"{settings.topics.status} says nothing yet; it is written by a running bridge (`tickbridge run`)")
     _complain(book)
+    if absent := sorted(view.symbols - book.rows.keys()):
+        for symbol in absent:
+            close = difflib.get_close_matches(symbol, book.rows, 1)
+            hint = f"did you mean {close[0]}?" if close else "`tickbridge subscriptions list` shows what is asked for"
+            say(printable(f"{symbol} has no status; {hint}"))
+        raise typer.Exit(EXIT_ABSENT)
 
 
 def _complain(book: Book) -> None:

@@ -35,7 +35,8 @@ STYLES: Mapping[str, str] = {
 }
 PROBLEMS = frozenset({State.INVALID, State.REJECTED, State.OVER_CAP, State.OFFLINE, State.STALE})
 
-#: The reason of a symbol that stays subscribed although its record is gone: too many went at once (contract 1.5, 11).
+#: The reason of a symbol that stays subscribed although its record is gone: too many went at once (contract 1.5,
+#: guarantee 11).
 REMOVAL_HELD = "removal_held"
 
 #: Columns that a screen narrower than so many characters leaves out, so that the reason can be read.
@@ -179,11 +180,22 @@ def state_cell(state: str | None) -> Text:
 
 
 def reason(row: Row) -> str:
+    """Say in one line why a symbol is in its state, and of an unusable record what is in force instead."""
+    said = why(row)
+    return with_force(said, isinstance(row.get("effective"), dict)) if row["state"] == State.INVALID else said
+
+
+def with_force(said: str, older: bool) -> str:
+    """Add to what is wrong with the newest record whether an older one is in force."""
+    return f"{said} ({'an older record is in force' if older else 'not subscribed'})".lstrip()
+
+
+def why(row: Row) -> str:
     """Say in one line why a symbol is in its state, and what its record has that does no harm."""
-    why = [text(row, "reason"), text(row, "detail")]
+    cause = ": ".join(part for part in (text(row, "reason"), text(row, "detail")) if part)
     warnings = row.get("warnings")
     notes = [str(one) for one in warnings] if isinstance(warnings, list) else []
-    return "; ".join(part for part in (": ".join(part for part in why if part), *notes) if part)
+    return "; ".join(part for part in (cause, *notes) if part)
 
 
 def since(row: Row, now_us: int) -> str:

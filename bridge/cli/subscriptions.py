@@ -49,22 +49,17 @@ def add(
     symbols: Symbols,
     *,
     code: Annotated[
-        str | None, typer.Option(help="The venue's spelling, where it does not follow from SYMBOL.")
+        str | None, typer.Option(metavar="CODE", help="The venue's spelling, where it does not follow from SYMBOL.")
     ] = None,
     priority: Annotated[
         int,
-        typer.Option(
-            min=records.MIN_PRIORITY,
-            max=records.MAX_PRIORITY,
-            metavar="N",
-            help="Who comes first when the plan has no room for all.",
-        ),
+        typer.Option(metavar="N", help="Who comes first when the plan has no room for all."),
     ] = 0,
     stale_after: Annotated[
         float | None, typer.Option(metavar="SECONDS", help="Seconds without a tick until it is stale.")
     ] = None,
-    owner: Annotated[str | None, typer.Option(help="Who asks for it.")] = None,
-    note: Annotated[str | None, typer.Option(help="Why.")] = None,
+    owner: Annotated[str | None, typer.Option(metavar="NAME", help="Who asks for it.")] = None,
+    note: Annotated[str | None, typer.Option(metavar="TEXT", help="Why.")] = None,
     disabled: Annotated[bool, typer.Option("--disabled", help="Keep the record, but do not subscribe.")] = False,
 ) -> None:
     """Ask for symbols; a record that is there already is replaced as a whole.

@@ -70,6 +70,27 @@ class _Fields(msgspec.Struct, omit_defaults=True):
     note: str | UnsetType = UNSET
 
 
+#: What each field takes, and what JSON has, as a sentence says it.
+_TAKES = {
+    "code": "text",
+    "priority": "a whole number",
+    "stale_after_s": "a number",
+    "enabled": "true or false",
+    "owner": "text",
+    "note": "text",
+}
+_KINDS = {
+    "str": "text",
+    "int": "a number",
+    "float": "a number",
+    "bool": "true or false",
+    "null": "null",
+    "array": "a list",
+    "object": "an object",
+}
+#: What the library says of a field, as in ``Expected `bool`, got `int` - at `$.enabled```.
+_COMPLAINT = re.compile(r"(?:Expected `.*`, got `(\w+)`|(.+)) - at `\$\.(\w+)`")
+
 _FIELDS = frozenset(_Fields.__struct_fields__)
 _decoder = msgspec.json.Decoder(_Fields)
 _encoder = msgspec.json.Encoder()
@@ -178,9 +199,19 @@ def _typed(value: bytes) -> _Fields:
     try:
         return _decoder.decode(value)
     except msgspec.ValidationError as error:
-        raise BadRecord("wrong_type", str(error)) from None
+        raise BadRecord("wrong_type", _complaint(str(error))) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadRecord("not_json", f"the value is no JSON: {error}") from None
+
+
+def _complaint(said: str) -> str:
+    """Say in our words which field is of a wrong type; what we cannot read is handed on as it is."""
+    if not (found := _COMPLAINT.fullmatch(said)):
+        return said
+    kind, other, name = found.groups()
+    if kind is None:
+        return f"{name}: {other.lower()}"
+    return f"{name} must be {_TAKES[name]}, not {_KINDS.get(kind, kind)}"
 
 
 def _subscription(symbol: str, fields: _Fields, names: Iterable[str]) -> Subscription:

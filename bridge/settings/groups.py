@@ -270,7 +270,7 @@ class GroupSettings(_Group):
 
 
 class BackpressureSettings(_Group):
-    """The bounded path between the venue and Kafka (contract 1.6)."""
+    """The bounded path between the venue and Kafka: what waits, where, and what gives way."""
 
     policy: Literal["drop_oldest", "drop_newest", "conflate", "block"] = Field(
         "drop_oldest",

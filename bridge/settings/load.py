@@ -6,13 +6,16 @@ constructor.
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import pydantic_settings
 import yaml
-from pydantic import Field, SecretStr, ValidationError
+from dotenv import dotenv_values
+from pydantic import BaseModel, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
 
 from bridge.errors import SettingsError
@@ -30,10 +33,13 @@ from bridge.settings.groups import (
     TopicSettings,
     UpstreamSettings,
 )
+from bridge.settings.names import mistyped
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
     from pydantic_core import ErrorDetails
+
+ENV_FILE = ".env"
 
 _config_file: ContextVar[Path | None] = ContextVar("config_file", default=None)
 
@@ -44,7 +50,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
         env_nested_delimiter="__",
-        env_file=".env",
+        env_file=ENV_FILE,
         env_ignore_empty=True,
         extra="ignore",
         frozen=True,
@@ -103,16 +109,40 @@ def load(config: Path | None = None, **given: Any) -> Settings:
     file = config or _config_file.get()
     if file is not None:
         _check_yaml(file)
+    wrong = list(mistyped({**_env_file(), **os.environ}, _names(), PREFIX))
     token = _config_file.set(file)
     try:
-        return Settings(**given)
+        settings = Settings(**given)
     except pydantic_settings.SettingsError as error:
         group = str(error).partition('"')[2].partition('"')[0].upper()
-        raise SettingsError(_not_a_group(PREFIX + group)) from None
+        wrong.append(_not_a_group(PREFIX + group))
     except ValidationError as error:
-        raise SettingsError(*(_line(e) for e in error.errors())) from None
+        wrong.extend(_line(e) for e in error.errors())
     finally:
         _config_file.reset(token)
+    if wrong:
+        raise SettingsError(*wrong)
+    return settings
+
+
+def _env_file() -> dict[str, str | None]:
+    """Read ``.env``, which may be missing."""
+    try:
+        return dotenv_values(ENV_FILE)
+    except OSError as error:
+        raise SettingsError(f"{ENV_FILE}: {error.strerror}; make it readable, or remove it") from None
+    except UnicodeDecodeError:
+        raise SettingsError(f"{ENV_FILE}: is not UTF-8; mend the file") from None
+
+
+def _names() -> Iterator[str]:
+    """Name every setting, without the prefix."""
+    for key, field in Settings.model_fields.items():
+        group = field.annotation
+        if isinstance(group, type) and issubclass(group, BaseModel):
+            yield from (f"{key}__{name}".upper() for name in group.model_fields)
+        else:
+            yield key.upper()
 
 
 def _check_yaml(config: Path) -> None:
@@ -153,7 +183,7 @@ def _line(error: ErrorDetails) -> str:
     value = "" if field is None or _may_be_secret(loc, field, error["input"]) else f"={error['input']!s}"[:200]
     message = error["msg"].removeprefix("Value error, ")
     remedy = field.description if field else "another value"
-    return f"{name}{value}: {message[:1].lower()}{message[1:]}; set it to {remedy}"
+    return f"{name}{value}: {message[:1].lower()}{message[1:]}; it takes: {remedy}"
 
 
 def _not_a_group(name: str) -> str:

@@ -6,7 +6,7 @@ from pydantic import BaseModel
 
 
 class Plan(BaseModel):
-    """What a plan of the venue allows (protocol sheet, 1.3 and 1.4)."""
+    """What a plan of the venue allows (docs/alltick.md 1.3 and 1.4)."""
 
     max_symbols: int
     reconnect_min_s: float

@@ -15,6 +15,7 @@ from typer.testing import CliRunner, Result
 
 from bridge.cli import app
 from bridge.cli.complete import symbols
+from bridge.cli.status import EXIT_ABSENT
 from bridge.errors import EXIT_KAFKA, EXIT_OK, EXIT_SETTINGS
 from bridge.model import State, SymbolState
 from bridge.publish.notices import status
@@ -125,6 +126,20 @@ def test_status_names_a_symbol_that_has_none_and_a_topic_that_says_nothing(place
     assert "tickbridge run" in place.types("status").stderr
     place.says("A", State.LIVE)
     assert "NOPE has no status" in place.types("status", "A", "NOPE").stderr
+
+
+def test_status_of_some_symbols_is_about_these_alone_and_fails_if_one_has_none(place: Place) -> None:
+    place.make(STATUS=1)
+    place.says("AAPL.US", State.LIVE)
+    place.says("700.HK", State.STALE)
+    shown = place.types("status", "AAPL.US")
+    assert (shown.exit_code, shown.stdout.splitlines()[0]) == (EXIT_OK, "1 symbol: 1 live")
+    absent = place.types("status", "NOPE")
+    assert (absent.exit_code, absent.stdout) == (EXIT_ABSENT, "")
+    assert absent.stderr == "NOPE has no status; `tickbridge subscriptions list` shows what is asked for\n"
+    close = place.types("status", "AAPL.U", "AAPL.US", "-o", "json")
+    assert (close.exit_code, [row["symbol"] for row in json.loads(close.stdout)]) == (EXIT_ABSENT, ["AAPL.US"])
+    assert close.stderr == "AAPL.U has no status; did you mean AAPL.US?\n"
 
 
 def test_status_in_a_pipe_prints_each_change_until_ctrl_c(place: Place, followers: list[Follower]) -> None:
@@ -397,4 +412,4 @@ def test_help_has_examples_and_exit_codes_where_they_are_special(words: list[str
     text = CliRunner().invoke(app, [*words, "--help"]).stdout
     assert "Examples:" in text
     assert f"tickbridge {' '.join(words)}" in text
-    assert ("Exit codes:" in text) == (words[-1] in ("check", "diff", "apply"))
+    assert ("Exit codes:" in text) == (words[-1] in ("status", "check", "diff", "apply"))

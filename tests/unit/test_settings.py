@@ -221,7 +221,7 @@ def test_a_bad_setting_is_named_with_its_value_and_its_remedy(environment: Set, 
     (line,) = refused()
     shown = "" if name == "KAFKA__EXTRA" else f"={BAD[name]}"
     assert line.startswith(f"TICKBRIDGE_{name}{shown}: ")
-    assert line.endswith(f"; set it to {ALL[name].field.description}")
+    assert line.endswith(f"; it takes: {ALL[name].field.description}")
 
 
 def test_each_bad_setting_has_a_line_of_its_own(environment: Set) -> None:
@@ -239,7 +239,7 @@ def test_a_long_value_is_cut(environment: Set) -> None:
 def test_a_kafka_property_that_carries_a_guarantee_is_refused_by_name(environment: Set, key: str) -> None:
     environment({"KAFKA__EXTRA": f'{{"linger.ms": 20, "{key}": "1"}}'})
     (line,) = refused()
-    assert line.startswith(f"TICKBRIDGE_KAFKA__EXTRA: must not set {key}: {RESERVED[key]}; set it to ")
+    assert line.startswith(f"TICKBRIDGE_KAFKA__EXTRA: must not set {key}: {RESERVED[key]}; it takes: ")
 
 
 def test_the_contract_names_these_reserved_properties() -> None:

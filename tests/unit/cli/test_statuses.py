@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from bridge.cli.statuses import Book, Sort, View, draw, held, summary
+from bridge.cli.statuses import Book, Sort, View, draw, held, reason, summary
 from bridge.model import State
 from tests.unit.test_schemas import accepts
 
@@ -128,6 +128,22 @@ def test_a_held_removal_is_a_problem_that_comes_first_and_is_counted() -> None:
     assert seen(View(problems=True), made) == ["B", "A"]
     assert str(summary(made.rows.values())) == "3 symbols: 1 removal held · 1 invalid · 2 live"
     assert "removal_held: held for 30 s" in drawn(draw([made.rows["B"]], NOW))[2]
+
+
+@pytest.mark.parametrize(
+    ("fields", "then"),
+    [({"effective": {"priority": 5}}, "an older record is in force"), ({}, "not subscribed")],
+)
+def test_of_an_unusable_record_one_learns_what_is_in_force_instead(fields: dict[str, Any], then: str) -> None:
+    made = Book()
+    made.take(b"A", record("A", State.INVALID, reason="not_json", detail="the value is no JSON", **fields))
+    assert reason(made.rows["A"]) == f"not_json: the value is no JSON ({then})"
+
+
+def test_a_state_other_than_invalid_says_nothing_of_older_records() -> None:
+    made = Book()
+    made.take(b"A", record("A", State.REJECTED, reason="venue_600", effective={}))
+    assert reason(made.rows["A"]) == "venue_600"
 
 
 def test_a_narrow_screen_leaves_columns_out_before_the_reason_suffers() -> None:

@@ -199,6 +199,31 @@ def test_a_field_of_a_wrong_type_is_refused(name: str, values: tuple[object, ...
         assert refused(b"AAPL.US", json.dumps({name: value}).encode()) == "wrong_type"
 
 
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ({"priority": "high"}, "priority must be a whole number, not text"),
+        ({"priority": True}, "priority must be a whole number, not true or false"),
+        ({"stale_after_s": [60]}, "stale_after_s must be a number, not a list"),
+        ({"enabled": 1}, "enabled must be true or false, not a number"),
+        ({"enabled": 0.5}, "enabled must be true or false, not a number"),
+        ({"code": None}, "code must be text, not null"),
+        ({"owner": {}}, "owner must be text, not an object"),
+        ({"note": 7}, "note must be text, not a number"),
+    ],
+)
+def test_a_wrong_type_is_told_by_what_the_field_takes(value: dict[str, object], said: str) -> None:
+    with pytest.raises(BadRecord) as caught:
+        records.decode(b"AAPL.US", json.dumps(value).encode())
+    assert caught.value.detail == said
+
+
+def test_a_number_that_is_too_large_is_told_without_the_library_s_marks() -> None:
+    with pytest.raises(BadRecord) as caught:
+        records.decode(b"AAPL.US", b'{"stale_after_s":1e400}')
+    assert caught.value.detail == "stale_after_s: number out of range"
+
+
 def test_one_bad_field_spoils_the_record() -> None:
     assert refused(b"AAPL.US", b'{"priority":5,"enabled":"no"}') == "wrong_type"
 
