@@ -29,9 +29,9 @@ INTRODUCTION = f"""\
 
 A setting is read from the environment, else from `.env` in the working directory, else from the YAML file given with
 `--config`, where the group is a mapping: `{PREFIX}KAFKA__BOOTSTRAP_SERVERS` is `kafka: {{bootstrap_servers: …}}`.
-An empty variable counts as not set. Settings are read once, at the start; a setting that cannot be used, a name that its
-group does not know, or a variable that is plainly a misspelt setting ends the command with exit code 2 and one line for
-each. Other variables are left alone. Names may be written in any case.
+An empty variable counts as not set. Settings are read once, at the start; a setting that cannot be used, a name that
+its group does not know, or a variable that is plainly a misspelt setting ends the command with exit code 2 and one line
+for each. Other variables are left alone. Names may be written in any case.
 """
 
 REFUSED = f"""\
