@@ -4,8 +4,8 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
-# Most of the tests' time is waiting; the tests of one file share what they have set up.
-PARALLEL ?= -n 3 --dist loadfile
+# Most of the tests' time is waiting; the tests of one file share what they have set up, and the slow ones come first.
+PARALLEL ?= -n 3 --dist loadfile --no-loadscope-reorder
 
 .PHONY: help demo test check bench soak image image-test cluster-test fmt lock docs clean
 
