@@ -16,7 +16,7 @@ With several partitions a record belongs where its key's hash says; elsewhere it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
@@ -182,6 +182,26 @@ class Fold:
             book.ended.add(symbol)
         else:
             self._changed |= was_wanted
+
+
+class UnusableNames:
+    """Names the symbols whose newest record is unusable: the same object until there are others."""
+
+    def __init__(self) -> None:
+        self._versions: list[tuple[int, int]] = []
+        self._named: Mapping[str, tuple[str, str]] = MappingProxyType({})
+
+    def of(self, folds: Iterable[Fold]) -> Mapping[str, tuple[str, str]]:
+        """Map each to the reason and the detail."""
+        folds = [fold for fold in folds if fold.invalid]
+        versions = [(fold.partition, fold.version) for fold in folds]
+        if versions != self._versions:
+            bad = (one for fold in folds for one in fold.invalid.values())
+            self._versions, self._named = (
+                versions,
+                MappingProxyType({one.symbol: (one.reason, one.detail) for one in bad}),
+            )
+        return self._named
 
 
 def _refuse(book: _Book, offset: int, key: bytes | None, error: BadRecord) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException
+from confluent_kafka.admin import TopicMetadata  # type: ignore[attr-defined]  # its stubs forget it
 
 from bridge.errors import KafkaUnusable
 from bridge.kafka import CREDENTIALS, opened
@@ -73,6 +74,8 @@ def member_properties(settings: Settings) -> dict[str, Any]:
     return {
         "client.id": settings.name,
         "fetch.wait.max.ms": 100,  # the end of a partition is reported by the fetch that finds nothing
+        "socket.timeout.ms": 10_000,  # how soon a connection that has died without a word is replaced
+        "socket.keepalive.enable": True,
         "topic.metadata.refresh.interval.ms": 5000,  # how soon a deleted topic is missed
         "topic.metadata.propagation.max.ms": 1000,
         **settings.kafka.as_librdkafka(),
@@ -91,16 +94,31 @@ def member_properties(settings: Settings) -> dict[str, Any]:
     }
 
 
-def topic_is_gone(properties: dict[str, Any], topic: str, timeout_s: float) -> bool:
-    """Ask whether a topic does not exist, through a client of its own; without an answer, it does."""
+def count_partitions(consumer: Consumer, topic: str, timeout_s: float) -> int:
+    """Ask how many partitions a topic has; 0 without an answer, and where there is no such topic."""
+    try:
+        return len(consumer.list_topics(topic, timeout=timeout_s).topics[topic].partitions)
+    except KafkaException:
+        return 0
+
+
+def look_up(properties: dict[str, Any], topic: str, timeout_s: float) -> TopicMetadata | None:
+    """Ask about a topic through a client of its own, whose connections are new; None without an answer."""
     consumer = opened(Consumer, properties)
     try:
-        found = consumer.list_topics(topic, timeout=timeout_s).topics[topic]
+        found: TopicMetadata = consumer.list_topics(topic, timeout=timeout_s).topics[topic]
     except KafkaException:
-        return False
+        return None
+    else:
+        return found
     finally:
         consumer.close()
-    return found.error is not None and found.error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART
+
+
+def topic_is_gone(properties: dict[str, Any], topic: str, timeout_s: float) -> bool:
+    """Ask whether a topic does not exist; without an answer, it does."""
+    found = look_up(properties, topic, timeout_s)
+    return found is not None and found.error is not None and found.error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART
 
 
 class Watch:

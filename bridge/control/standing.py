@@ -58,7 +58,6 @@ class Standing:
         self._answers = 0  # of the coordinator, as of the last statistics
         self.seen_at = 0.0  # the monotonic second of the last statistics
         self.answered_at = 0.0  # … that show another answer of the coordinator
-        self.away_at = 0.0  # … that show it out of reach
         self.steady = False  # the group is divided, as of the last statistics
 
     def confirmed_since(self, moment: float) -> bool:
@@ -96,8 +95,6 @@ class Standing:
         seen = _decoder.decode(raw)
         reachable = _reachable(seen)
         self.seen_at, self.steady = now, seen.cgrp.join_state == "steady"
-        if not reachable:
-            self.away_at = now
         answers = seen.brokers[_COORDINATOR].rx if _COORDINATOR in seen.brokers else 0
         if answers > self._answers:
             self.answered_at = now

@@ -29,15 +29,15 @@ from typing import TYPE_CHECKING
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from bridge.control.deference import Deference, Move
-from bridge.control.desired import Fold, Result
-from bridge.control.kafka import OUT_OF_REACH, TOPIC_DOUBTS, member_properties, refusal, topic_is_gone
+from bridge.control import kafka
+from bridge.control.deference import Deference
+from bridge.control.desired import Fold, Result, UnusableNames
 from bridge.control.standing import Standing
 from bridge.kafka import Log, library_logger, opened
 from bridge.model import ControlSnapshot, Desired, Unusable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
 
     from bridge.control.listener import Listener
     from bridge.errors import KafkaUnusable
@@ -49,8 +49,9 @@ _CONFIRMED = ("tickbridge-confirm", b"true")
 #: Records taken in one turn: a busy topic must not keep a turn from ending.
 RECORDS_PER_TURN = 20_000
 
-#: Seconds to ask for metadata while a rebalance waits.
+#: Seconds to ask for metadata while a rebalance waits, and between two questions while we stand aside.
 ASK_S = 1.0
+ASK_AGAIN_S = 2.0
 
 #: Seconds between two readings for doubt: a topic that is gone is in doubt all the time.
 REREAD_S = 1.0
@@ -90,13 +91,14 @@ class ControlTopic:
         self._doubted = False
         self._no_reread_before = 0.0
         self._subscribed = False
+        self._ask_at = 0.0  # when to ask whether Kafka answers, while we stand aside
         self._partitions = 1
         self._recount = True  # the group has divided the topic, which may have grown
         self._uncounted = False  # Kafka did not say into how many
-        self._unusable: tuple[list[tuple[int, int]], Mapping[str, tuple[str, str]]] = ([], {})  # and by which folds
+        self._unusable = UnusableNames()
         self._closing = False
         self._snapshot = ControlSnapshot(records=dict(self._records))
-        self._properties = {**member_properties(settings), "logger": library_logger(log)}
+        self._properties = {**kafka.member_properties(settings), "logger": library_logger(log)}
         callbacks = {"stats_cb": self._weigh, "error_cb": self._judge}
         self._consumer = opened(Consumer, {**self._properties, **callbacks})
 
@@ -126,16 +128,24 @@ class ControlTopic:
             raise self._refusal
 
     def _join_or_leave(self) -> None:
-        """Join at the first turn; as a standby, leave while the coordinator is silent."""
-        move = self._deference.move(self._standing, standby=not self._shares)
-        if not self._subscribed or move is Move.JOIN:
-            self._subscribed = True
-            self._consumer.subscribe(
-                [self._topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
-            )
-        elif move is Move.LEAVE:
-            self._log("standby_steps_aside", why="the group's coordinator is silent; the owner comes back first")
-            self._consumer.unsubscribe()
+        """Join at the first turn; as a standby, stay out while Kafka is silent."""
+        now, deference = self._clock(), self._deference
+        if deference.aside:
+            if now < self._ask_at:
+                return
+            self._ask_at = now + ASK_AGAIN_S
+            if not deference.returns(now, answered=kafka.look_up(self._properties, self._topic, ASK_S) is not None):
+                return
+        elif self._subscribed:
+            if deference.leaves(self._standing, standby=not self._shares):
+                self._log("standby_steps_aside", why="the group's coordinator is silent; the owner comes back first")
+                self._standing.lost(now)
+                self._consumer.unsubscribe()
+            return
+        self._subscribed = True
+        self._consumer.subscribe(
+            [self._topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
+        )
 
     def snapshot(self) -> ControlSnapshot:
         """Give how things stood at the end of the last turn; any thread may ask."""
@@ -184,7 +194,7 @@ class ControlTopic:
             return  # the library gives the partitions back by itself
         numbers = [one.partition for one in partitions]
         try:
-            if self._topic_trouble and topic_is_gone(self._properties, self._topic, ASK_S):
+            if self._topic_trouble and kafka.topic_is_gone(self._properties, self._topic, ASK_S):
                 self._doubt("the topic does not exist any more")
                 self._lose(numbers)  # taken from us, and given to nobody
             else:
@@ -259,10 +269,10 @@ class ControlTopic:
         """Tell a refusal from a doubt about the topic, from trouble, from what one broker's failure says."""
         now, text = self._clock(), f"{error.name()}: {error.str()}"
         if not self._standing.ever_joined:
-            self._refusal = self._refusal or refusal(error, self._about)
-        if error.code() in TOPIC_DOUBTS:
+            self._refusal = self._refusal or kafka.refusal(error, self._about)
+        if error.code() in kafka.TOPIC_DOUBTS:
             self._doubt(text)
-        elif error.fatal() or error.code() in OUT_OF_REACH or refusal(error, self._about):
+        elif error.fatal() or error.code() in kafka.OUT_OF_REACH or kafka.refusal(error, self._about):
             self._standing.failed(text, now)
         else:
             self._standing.remark(text)
@@ -293,11 +303,7 @@ class ControlTopic:
 
     def _count_partitions(self) -> None:
         """Ask Kafka how many partitions there are: by that a record is judged, and a partition's time slot found."""
-        count = 0
-        try:
-            count = len(self._consumer.list_topics(self._topic, timeout=ASK_S).topics[self._topic].partitions)
-        except KafkaException as error:
-            self._standing.remark(str(error))
+        count = kafka.count_partitions(self._consumer, self._topic, ASK_S)
         # Where Kafka does not say, as many as we know of: too many cost a wait for a slot, too few break the pace.
         self._partitions = count or max([self._partitions, *(number + 1 for number in self._shares)])
         for share in self._shares.values():
@@ -331,19 +337,10 @@ class ControlTopic:
             records=MappingProxyType(dict(self._records)),
             lag=sum(self._behind(number) for number in owned),
             old_records=sum(share.fold.old_records for share in self._shares.values()),
-            unusable=self._name_unusable(),
+            unusable=self._unusable.of([share.fold for share in self._shares.values()]),
             trouble=self._topic_trouble or standing.trouble,
             trouble_since=self._topic_trouble_since if self._topic_trouble else standing.trouble_since,
         )
-
-    def _name_unusable(self) -> Mapping[str, tuple[str, str]]:
-        """Name the symbols whose newest record is unusable: the same object until there are others."""
-        shares = [share for share in self._shares.values() if share.fold.invalid]
-        versions = [(share.fold.partition, share.fold.version) for share in shares]
-        if versions != self._unusable[0]:
-            bad = (one for share in shares for one in share.fold.invalid.values())
-            self._unusable = versions, MappingProxyType({one.symbol: (one.reason, one.detail) for one in bad})
-        return self._unusable[1]
 
     def _behind(self, number: int) -> int:
         _, high = self._consumer.get_watermark_offsets(TopicPartition(self._topic, number), cached=True)

@@ -27,6 +27,7 @@ from bridge.control.topic import ControlTopic
 from bridge.errors import KafkaUnusable
 from bridge.model import Desired, Unusable, Wanted
 from bridge.settings import Settings, load
+from tests.support.faults import kafka_behind_line
 from tests.support.kafka import FAST_COMPACTION, Cluster, KafkaBroker, unique
 
 SESSION_S = 3.0
@@ -315,6 +316,31 @@ def test_no_offset_is_ever_committed(kafka: Cluster) -> None:
     asked = ConsumerGroupTopicPartitions(group, [TopicPartition(topic, 0)])
     found = admin.list_consumer_group_offsets([asked])[group].result(10)
     assert [one.offset for one in found.topic_partitions] == [-1001]
+
+
+def test_a_standby_whose_line_died_without_a_word_stands_aside_comes_back_and_can_take_over(
+    make_kafka: Callable[..., KafkaBroker],
+) -> None:
+    with kafka_behind_line(make_kafka) as (broker, line):
+        topic, group = control_topic(broker.cluster), unique("group")
+        broker.cluster.produce(topic, [("A", "{}")])
+        straight = settings_for(broker.cluster, topic, group)
+        with members(
+            straight, settings_for(broker.cluster, topic, group, kafka={"bootstrap_servers": line.address})
+        ) as (
+            owner,
+            standby,
+        ):
+            until(lambda: owner.owned == (0,), owner)
+            until(lambda: standby.topic.snapshot().member, owner, standby)
+            assert standby.owned == ()
+            line.half_open()
+            until(lambda: "standby_steps_aside" in [event for event, _ in standby.log], owner, standby)
+            assert not standby.topic.snapshot().member
+            until(lambda: standby.topic.snapshot().member, owner, standby)
+            assert (owner.owned, owner.script.count("lost"), owner.script.count("revoked")) == ((0,), 0, 0)
+            owner.topic.close()
+            until(lambda: standby.script.desired() == {"A"}, standby)
 
 
 def test_a_broker_that_dies_takes_nothing_away(own_kafka: KafkaBroker) -> None:
