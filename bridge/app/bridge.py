@@ -42,6 +42,8 @@ LIMIT_S = 10.0
 LIMITED = ("frame_", "answer_without_request", "kafka_trouble", "kafka_out_of_reach")
 #: Seconds that the last line may take when we are to stop at once.
 LAST_LINE_S = 0.5
+#: Seconds after which the main thread looks whether there was a signal.
+SIGNAL_S = 0.2
 #: Seconds of the budget, or this share of a small one, that are kept for the last words after the ticks.
 LAST_WORDS_S = 2.0
 LAST_WORDS_SHARE = 0.25
@@ -115,7 +117,8 @@ class Bridge:
             signal.signal(number, self._on_signal)
         logs.hook_uncaught()
         self.start()
-        self.wanted_down.wait()
+        while not self.wanted_down.wait(SIGNAL_S):
+            pass  # a signal that another thread was given is seen only when this one runs
         code = self.stop()
         if self._threads["control"].is_alive():
             # Kafka does not answer our farewell, and the library would wait five seconds for each client.
@@ -147,12 +150,18 @@ class Bridge:
         self._log("stopping", budget_s=budget_s)
         self.control.stop()
         self._mailbox.put(Stop(drained))
-        self._threads["feed"].join(drained - time.monotonic() + SPILL_S)
+        self._join("feed", drained - time.monotonic() + SPILL_S)
         self.control.leave(deadline)
-        self._threads["control"].join(max(LEAVE_S, deadline - time.monotonic()))
-        self._threads["feed"].join(SPILL_S)  # ended long ago, unless the disk is slow
+        self._join("control", max(LEAVE_S, deadline - time.monotonic()))
+        self._join("feed", SPILL_S)  # ended long ago, unless the disk is slow
         self.http.stop()
         return self._close_accounts()
+
+    def _join(self, name: str, seconds: float) -> None:
+        """Wait for the end of a thread, and see signals meanwhile."""
+        end = time.monotonic() + seconds
+        while self._threads[name].is_alive() and (left := end - time.monotonic()) > 0:
+            self._threads[name].join(min(left, SIGNAL_S))
 
     def _close_accounts(self) -> int:
         snapshot = self.feed.snapshot()
