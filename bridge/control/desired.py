@@ -197,10 +197,8 @@ class UnusableNames:
         versions = [(fold.partition, fold.version) for fold in folds]
         if versions != self._versions:
             bad = (one for fold in folds for one in fold.invalid.values())
-            self._versions, self._named = (
-                versions,
-                MappingProxyType({one.symbol: (one.reason, one.detail) for one in bad}),
-            )
+            self._versions = versions
+            self._named = MappingProxyType({one.symbol: (one.reason, one.detail) for one in bad})
         return self._named
 
 

@@ -261,6 +261,14 @@ def silently_skipping(
     return venue, bridge
 
 
+def stop_with_every_tick_of_the_neighbours(world: World, venue: Simulator, bridge: BridgeProcess) -> None:
+    """Stop after one connection, and hold the topic to all that the venue sent of the coins that tick."""
+    assert len(venue.record.connections) == 1
+    assert bridge.stop() == 0
+    found = world.seqs()
+    assert {code: found[code] for code in AROUND_THE_CLOCK} == {code: venue.sent(code) for code in AROUND_THE_CLOCK}
+
+
 def beats(venue: Simulator, count: int) -> None:
     """Wait for so many heartbeats more: they tell the time."""
     target = len(venue.record.heartbeats()) + count
@@ -273,11 +281,7 @@ def test_a_code_that_is_accepted_and_never_ticks_is_stale_and_its_neighbours_sta
     venue, bridge = silently_skipping(world, make_venue, make_bridge, 2.0)
     bridge.wait_until("stale", lambda: symbol_state(bridge, "BADUSDT") == ("stale", "never_ticked"), 10)
     assert {symbol_state(bridge, symbol) for symbol in AROUND_THE_CLOCK} == {("live", "")}
-    assert len(venue.record.connections) == 1
-    assert bridge.stop() == 0
-    assert {code: world.seqs()[code] for code in AROUND_THE_CLOCK} == {
-        code: venue.sent(code) for code in AROUND_THE_CLOCK
-    }
+    stop_with_every_tick_of_the_neighbours(world, venue, bridge)
 
 
 def test_a_code_that_never_ticks_is_asked_for_once_more_and_then_left_alone(
@@ -291,11 +295,7 @@ def test_a_code_that_never_ticks_is_asked_for_once_more_and_then_left_alone(
     assert symbol_state(bridge, "BADUSDT") == ("stale", "never_ticked")
     told = [one for one in world.cluster.read_all(world.topic("status")) if one.key == b"BADUSDT"]
     assert [json.loads(one.value or b"")["state"] for one in told][-2:] == ["waiting", "stale"]
-    assert len(venue.record.connections) == 1
-    assert bridge.stop() == 0
-    assert {code: world.seqs()[code] for code in AROUND_THE_CLOCK} == {
-        code: venue.sent(code) for code in AROUND_THE_CLOCK
-    }
+    stop_with_every_tick_of_the_neighbours(world, venue, bridge)
 
 
 def test_a_code_that_the_venue_had_left_out_ticks_once_it_is_asked_for_again(
