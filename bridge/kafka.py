@@ -25,6 +25,12 @@ CREDENTIALS = (
 )
 
 
+#: What to do when no broker answers. One that wants a password says nothing to who comes without.
+UNANSWERED = (
+    "check TICKBRIDGE_KAFKA__BOOTSTRAP_SERVERS, TICKBRIDGE_KAFKA__SECURITY_PROTOCOL (a broker that wants TLS or a "
+    "password hangs up on who comes without) and the state of the brokers"
+)
+
 #: What guarantees 6 and 7 rest on: every replica has it, once and in order, however long Kafka is away.
 SURE_PRODUCER: dict[str, str | int | float | bool] = {
     "acks": "all",

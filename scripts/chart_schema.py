@@ -18,7 +18,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from bridge.settings import PREFIX
-from bridge.settings.groups import RESERVED
+from bridge.settings.reserved import RESERVED
 from scripts.settings_table import ROOT, Setting, settings, write_or_check
 
 CHART = ROOT / "helm" / "tickbridge"

@@ -32,7 +32,7 @@ from bridge.observe.http import HttpServer
 from bridge.observe.redact import Redactor
 from bridge.observe.site import Site
 from bridge.observe.status import Identity
-from bridge.settings import Settings
+from bridge.settings import Settings, secrets_of
 from bridge.ticks import calendar
 from bridge.ticks.normalise import Normaliser
 from bridge.upstream import dialects
@@ -62,11 +62,7 @@ class Bridge:
             remedy = "set it to the venue's token, or give TICKBRIDGE_UPSTREAM__TOKEN_FILE"
             raise SettingsError(f"TICKBRIDGE_UPSTREAM__TOKEN is not set; {remedy}")
         self._settings = settings
-        self._redactor = Redactor(
-            upstream.token.get_secret_value() if upstream.token else None,
-            settings.kafka.sasl_password.get_secret_value() if settings.kafka.sasl_password else None,
-            settings.kafka.ssl_key_password.get_secret_value() if settings.kafka.ssl_key_password else None,
-        )
+        self._redactor = Redactor(*secrets_of(settings))
         logs.setup(settings.log, self._redactor)
         self._logger = logs.get_logger("bridge")
         self._limited = logs.Limited(self._logger, LIMIT_S)

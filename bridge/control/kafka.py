@@ -12,7 +12,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException
 from confluent_kafka.admin import TopicMetadata  # type: ignore[attr-defined]  # its stubs forget it
 
 from bridge.errors import KafkaUnusable
-from bridge.kafka import CREDENTIALS, opened
+from bridge.kafka import CREDENTIALS, UNANSWERED, opened
 
 if TYPE_CHECKING:
     from bridge.settings import Settings
@@ -133,7 +133,8 @@ class Watch:
     def __call__(self, error: KafkaError) -> None:
         """Take one error in; a refusal is kept for `check`."""
         self._refusal = self._refusal or refusal(error, self._about, self._may)
-        self._remark = error.str()
+        if error.code() != KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001  what came before says why
+            self._remark = error.str()
 
     def check(self) -> None:
         """Raise the first refusal, if there was one.
@@ -146,5 +147,4 @@ class Watch:
 
     def late(self, what: str) -> KafkaUnusable:
         """Make the exception that says that time is over; ``what`` is the beginning of its sentence."""
-        remedy = "check TICKBRIDGE_KAFKA__BOOTSTRAP_SERVERS and the state of the brokers"
-        return KafkaUnusable(f"{what} ({self._remark})", remedy)
+        return KafkaUnusable(f"{what} ({self._remark})", UNANSWERED)

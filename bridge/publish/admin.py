@@ -21,7 +21,7 @@ from confluent_kafka.admin import AdminClient, ConfigResource  # type: ignore[at
 from confluent_kafka.cimpl import NewTopic  # confluent_kafka.admin has it too, but for no type checker
 
 from bridge.errors import KafkaOutOfReach, KafkaUnusable
-from bridge.kafka import CREDENTIALS, opened, silent_logger
+from bridge.kafka import CREDENTIALS, UNANSWERED, opened, silent_logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -41,7 +41,9 @@ _REMEDIES = {
         CREDENTIALS, "set TICKBRIDGE_KAFKA__SECURITY_PROTOCOL and TICKBRIDGE_KAFKA__SASL_* to what the cluster knows"
     ),
     KafkaError._SSL: "set TICKBRIDGE_KAFKA__SSL_CA_LOCATION to the authority of the brokers' certificates",  # noqa: SLF001
-    KafkaError.TOPIC_AUTHORIZATION_FAILED: "grant our user DESCRIBE on the topic (and CREATE, to make it)",
+    KafkaError.TOPIC_AUTHORIZATION_FAILED: (
+        "grant our user DESCRIBE on the topic (CREATE, to make it); `tickbridge check` names all that a bridge needs"
+    ),
     KafkaError.CLUSTER_AUTHORIZATION_FAILED: "grant our user CREATE on the cluster, or have the topic made for it",
     KafkaError.INVALID_REPLICATION_FACTOR: "set TICKBRIDGE_TOPICS__REPLICATION to what the cluster can hold",
     KafkaError.POLICY_VIOLATION: "ask who runs the cluster what its policy allows, and set TOPICS__* so",
@@ -163,7 +165,8 @@ class Admin:
             _refuse(self._refusal, "us")
 
     def _hear(self, error: KafkaError) -> None:
-        self._remark = error.str()
+        if error.code() != KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001  what came before says why
+            self._remark = error.str()
         bad_certificate = error.code() == KafkaError._SSL and "certificate" in error.str()  # noqa: SLF001
         if error.code() in CREDENTIALS or bad_certificate:
             self._refusal = error
@@ -174,7 +177,7 @@ class Admin:
             _refuse(error, task)
         raise KafkaOutOfReach(
             f"no broker was there in time {task} ({error.str()}; {self._remark})",
-            "check TICKBRIDGE_KAFKA__BOOTSTRAP_SERVERS and the state of the brokers",
+            UNANSWERED,
         )
 
     def _left(self) -> float:

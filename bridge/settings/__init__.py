@@ -2,5 +2,16 @@
 
 from bridge.settings.groups import PREFIX, KafkaSettings, TopicSettings, UpstreamSettings
 from bridge.settings.load import ENV_FILE, Settings, load, use_config
+from bridge.settings.secrets import secrets_of
 
-__all__ = ["ENV_FILE", "PREFIX", "KafkaSettings", "Settings", "TopicSettings", "UpstreamSettings", "load", "use_config"]
+__all__ = [
+    "ENV_FILE",
+    "PREFIX",
+    "KafkaSettings",
+    "Settings",
+    "TopicSettings",
+    "UpstreamSettings",
+    "load",
+    "secrets_of",
+    "use_config",
+]

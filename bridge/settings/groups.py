@@ -26,32 +26,9 @@ from pydantic_settings import NoDecode
 
 from bridge.model import Limits
 from bridge.settings.plans import NO_ADDRESS, PLANS
+from bridge.settings.reserved import RESERVED
 
 PREFIX = "TICKBRIDGE_"
-
-#: librdkafka properties that guarantees rest on, and why; KAFKA__EXTRA must leave them alone.
-RESERVED = {
-    "acks": "a tick counts as published only when every in-sync replica has it",
-    "request.required.acks": "a tick counts as published only when every in-sync replica has it",
-    "enable.idempotence": "retries must neither repeat nor reorder ticks",
-    "enable.gapless.guarantee": "nothing newer may overtake a tick that failed",
-    "message.timeout.ms": "a Kafka outage of any length must not lose ticks",
-    "delivery.timeout.ms": "a Kafka outage of any length must not lose ticks",
-    "partitioner": "consumers in other languages find a symbol by its murmur2 hash",
-    "partition.assignment.strategy": "ownership moves one partition at a time",
-    "group.protocol": "ownership is decided by the classic protocol",
-    "group.instance.id": "members are dynamic: a static one would block its successor",
-    "enable.ssl.certificate.verification": "a broker that cannot prove who it is must not get our credentials",
-    "bootstrap.servers": "it has a setting of its own, KAFKA__BOOTSTRAP_SERVERS",
-    "enable.auto.commit": "the control topic is read from its beginning at every start",
-    "group.id": "it has a setting of its own, GROUP__ID",
-    "auto.offset.reset": "the control topic is read from its beginning at every start",
-    "enable.partition.eof": "nothing is sent upstream before the control topic was read to its end",
-    "isolation.level": "control records of an aborted transaction were never asked for",
-    "max.poll.interval.ms": "a hand-over may take as long as SHUTDOWN__BUDGET_S",
-    "delivery.report.only.error": "a tick counts as published only when Kafka says so",
-    "session.timeout.ms": "it has a setting of its own, GROUP__SESSION_TIMEOUT_S",
-}
 
 
 class _Group(BaseModel):
@@ -255,6 +232,14 @@ class TopicSettings(_Group):
     gaps_retention_h: float = Field(720.0, gt=0, description="hours that gaps are kept, above 0")
     dead_letters_retention_h: float = Field(720.0, gt=0, description="hours that dead letters are kept, above 0")
     tombstone_retention_h: float = Field(168.0, gt=0, description="hours that tombstones outlive compaction, above 0")
+
+    @field_validator("ticks", "status", "gaps", "dead_letters", "state")
+    @classmethod
+    def _of_its_own(cls, name: str, info: ValidationInfo) -> str:
+        for other, taken in info.data.items():
+            if taken == name:
+                raise ValueError(f"is the name of {PREFIX}TOPICS__{other.upper()} too: each topic needs one of its own")
+        return name
 
 
 class GroupSettings(_Group):

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
-from bridge.settings.groups import RESERVED
 from bridge.settings.plans import NO_ADDRESS
+from bridge.settings.reserved import RESERVED
 from tests.chart.examples import CHART, changed
 from tests.support.helm import Chart, HelmRefusedError
 

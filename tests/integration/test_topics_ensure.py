@@ -217,6 +217,10 @@ def test_a_refused_log_in_and_a_missing_right_are_named_at_once_with_the_remedy(
         assert not isinstance(caught.value, KafkaOutOfReach)
         assert "wrong" not in str(caught.value)
         assert time.monotonic() - began < 10
+        with pytest.raises(KafkaOutOfReach) as caught:  # it hangs up, and says nothing
+            topics.missing({"bootstrap.servers": broker.bootstrap}, ["t"], 3.0)
+        assert "SECURITY_PROTOCOL" in caught.value.remedy
+        assert "brokers are down" not in str(caught.value)
         planned = topics.plan(settings())
         with pytest.raises(KafkaUnusable, match="grant"):
             topics.ensure(as_user(broker, "alice", "wonder"), planned)

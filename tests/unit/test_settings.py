@@ -13,8 +13,8 @@ from pydantic import ValidationError
 
 from bridge.errors import SettingsError
 from bridge.settings import PREFIX, Settings, load
-from bridge.settings.groups import RESERVED
 from bridge.settings.plans import PLANS
+from bridge.settings.reserved import RESERVED
 from scripts.settings_table import Setting, settings
 
 Set: TypeAlias = Callable[[Mapping[str, str]], None]
@@ -240,6 +240,14 @@ def test_a_kafka_property_that_carries_a_guarantee_is_refused_by_name(environmen
     environment({"KAFKA__EXTRA": f'{{"linger.ms": 20, "{key}": "1"}}'})
     (line,) = refused()
     assert line.startswith(f"TICKBRIDGE_KAFKA__EXTRA: must not set {key}: {RESERVED[key]}; it takes: ")
+
+
+@pytest.mark.parametrize("name", ["TICKS", "STATUS", "GAPS", "DEAD_LETTERS", "STATE"])
+def test_two_topics_of_one_name_are_refused_with_both_settings(environment: Set, name: str) -> None:
+    environment({f"TOPICS__{name}": "market-data.subscriptions"})
+    (line,) = refused()
+    assert line.startswith(f"TICKBRIDGE_TOPICS__{name}=market-data.subscriptions: ")
+    assert "TICKBRIDGE_TOPICS__SUBSCRIPTIONS" in line
 
 
 def test_the_contract_names_these_reserved_properties() -> None:
