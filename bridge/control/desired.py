@@ -146,8 +146,9 @@ class Fold:
             _refuse(book, offset, key, error)
             return Result.INVALID
         symbol = subscription.symbol if subscription else records.decode_key(key)
-        book.confirmed.discard(symbol)
-        if confirmed and not (subscription and subscription.enabled):
+        if subscription and subscription.enabled:
+            book.confirmed.discard(symbol)
+        elif confirmed:
             book.confirmed.add(symbol)
             self._changed |= not self.reading
         if subscription is None:

@@ -264,10 +264,10 @@ class Reconciler:
         self._changes += 1
         self._barred = frozenset(code for code, r in self._rejected.items() if r.until > now)
         check = Checks(self._dialect, self._market, self._cap, self._checked)
-        self._admission = admit(self._desired, check, incumbents=self._proven, barred=self._barred)
-        self._names = {code: self._names[code] for code in self._held if code in self._names} | {
-            **self._admission.symbols
-        }
+        # What the venue holds is an incumbent until it is gone there, whatever was wanted meanwhile.
+        held = {code: self._names[code] for code in self._held if code in self._names}
+        self._admission = admit(self._desired, check, incumbents=held | self._proven, barred=self._barred)
+        self._names = held | {**self._admission.symbols}
         self._prove()
         wanted = frozenset(self._admission.codes.values())
         self._rejected = {code: r for code, r in self._rejected.items() if code in wanted}

@@ -7,7 +7,8 @@ road, what is still subscribed stays so for ``hold_s``: held symbols count as de
 - Each removal is held for its own ``hold_s``; what happens to others meanwhile neither shortens nor prolongs it.
 - A removal that was told to us but not yet to the venue is held as well; one that the venue has accepted stays applied.
 - A confirmed removal is neither held nor counted. So is one that was held to its end.
-- A symbol that is asked for again is an ordinary one again.
+- A symbol that is asked for again is an ordinary one again, and as old as before if it was gone for less than a hold.
+- Who is asked for and not accepted (no room, refused) counts for as long as it was accepted a hold ago.
 - While the topic was made anew and is empty, everything is held; its first record makes an ordinary removal of that.
 """
 
@@ -26,8 +27,8 @@ FEW = 20
 
 
 @dataclass(frozen=True, slots=True)
-class _Gone:
-    """A removal of a symbol that was accepted ``since``; kept for as long as it counts."""
+class _Left:
+    """A symbol that was accepted ``since`` and is not any more; kept for a hold, for as long as it counts."""
 
     wanted: Wanted
     since: float
@@ -42,7 +43,7 @@ class Removals:
         self._told = Desired(0)  # as the control topic says
         self._in_force: Mapping[str, Wanted] = {}  # what the reconciler is to want
         self._since: dict[str, float] = {}  # symbol in force -> when the venue accepted it
-        self._gone: dict[str, _Gone] = {}
+        self._left: dict[str, _Left] = {}
         self._held: dict[str, tuple[Wanted, float]] = {}  # symbol -> what it was, until when
 
     @property
@@ -61,10 +62,17 @@ class Removals:
         self._since = dict.fromkeys(accepted, float("-inf"))
 
     def accepted(self, symbols: Iterable[str], now: float) -> None:
-        """Note whom the venue has accepted; once accepted, a symbol counts for as long as it is wanted."""
-        for symbol in symbols:
-            if symbol in self._in_force:
-                self._since.setdefault(symbol, now)
+        """Note whom the venue has accepted by now, all of them: who is not named any more has lost its place.
+
+        Who comes back within a hold is as old as before.
+        """
+        accepted = self._in_force.keys() & frozenset(symbols)
+        self._forget(now)
+        for symbol in accepted - self._since.keys():
+            left = self._left.pop(symbol, None)
+            self._since[symbol] = left.since if left else now
+        for symbol in self._since.keys() - accepted - self._held.keys():
+            self._leave(symbol, now)
 
     def want(self, told: Desired, subscribed: Collection[str], now: float) -> Desired:
         """Take what the control topic says; give what is desired, held symbols included.
@@ -77,19 +85,21 @@ class Removals:
         if told.orphaned:
             self._held |= {symbol: (told.wanted[symbol], _FOR_EVER) for symbol in asked}
             return self._make()
-        for symbol in (self._held.keys() | self._gone.keys()) & (asked | told.confirmed):
-            self._held.pop(symbol, None)
-            self._gone.pop(symbol, None)
-        for symbol in self._since.keys() - asked - self._held.keys():
-            since, wanted = self._since.pop(symbol), self._in_force[symbol]
-            if symbol not in told.confirmed:
-                self._gone[symbol] = _Gone(wanted, since, now)
+        for symbol in self._held.keys() & (asked | told.confirmed):
+            del self._held[symbol]
+        for symbol in told.confirmed - asked:
+            self._since.pop(symbol, None)
+            self._left.pop(symbol, None)
+        gone = self._since.keys() - asked - self._held.keys()
+        for symbol in gone:
+            self._leave(symbol, now)
         self._forget(now)
-        if self._too_many(now):
-            for symbol in [one for one in self._gone if one in subscribed or self._gone[one].at == now]:
-                gone = self._gone.pop(symbol)
-                self._held[symbol] = (gone.wanted, now + self._hold_s)
-                self._since[symbol] = gone.since
+        if self._too_many(asked, now):
+            # What the venue holds still is not gone yet, however long ago it was told to us.
+            for symbol in [one for one in self._left.keys() - asked if one in gone or one in subscribed]:
+                left = self._left.pop(symbol)
+                self._held[symbol] = (left.wanted, now + self._hold_s)
+                self._since[symbol] = left.since
         return self._make()
 
     def expire(self, now: float) -> Desired | None:
@@ -100,16 +110,19 @@ class Removals:
             self._since.pop(symbol, None)
         return self._make() if over else None
 
-    def _forget(self, now: float) -> None:
-        self._gone = {symbol: gone for symbol, gone in self._gone.items() if gone.at > now - self._hold_s}
+    def _leave(self, symbol: str, now: float) -> None:
+        self._left[symbol] = _Left(self._in_force[symbol], self._since.pop(symbol), now)
 
-    def _too_many(self, now: float) -> bool:
+    def _forget(self, now: float) -> None:
+        self._left = {symbol: left for symbol, left in self._left.items() if left.at > now - self._hold_s}
+
+    def _too_many(self, asked: Collection[str], now: float) -> bool:
         """Tell whether more than half of those accepted a hold ago are gone or about to be."""
         then = now - self._hold_s
-        stay = sum(since <= then for symbol, since in self._since.items() if symbol not in self._held)
-        leave = sum(gone.since <= then for gone in self._gone.values())
-        leave += sum(self._since[symbol] <= then for symbol in self._held)
-        return stay + leave >= FEW and leave > stay
+        accepted = [symbol for symbol, since in self._since.items() if since <= then]
+        accepted += [symbol for symbol, left in self._left.items() if left.since <= then]
+        leave = sum(symbol not in asked for symbol in accepted)
+        return len(accepted) >= FEW and 2 * leave > len(accepted)
 
     def _make(self) -> Desired:
         wanted = self._told.wanted

@@ -265,6 +265,40 @@ def test_a_confirmed_removal_that_a_later_record_takes_back_is_not_told() -> Non
     assert fold.desired().confirmed == set()
 
 
+@pytest.mark.parametrize("later", [None, '{"enabled":false}', BAD])
+def test_a_confirmed_removal_stays_confirmed_where_nothing_after_it_asks_for_the_symbol(later: str | None) -> None:
+    fold = folded(("A", "{}"))
+    fold.apply(1, b"A", None, confirmed=True)
+    feed(fold, [("A", later)], 2)
+    assert fold.desired().confirmed == {"A"}
+
+
+def test_a_removal_is_not_confirmed_by_the_confirmation_of_an_earlier_one() -> None:
+    fold = folded(("A", "{}"))
+    fold.apply(1, b"A", None, confirmed=True)
+    feed(fold, [("A", "{}"), ("A", None)], 2)
+    assert fold.desired().confirmed == set()
+
+
+def test_confirmed_removals_are_told_again_by_each_reading_in_which_they_stand() -> None:
+    fold = Fold(0, lambda _: MEMORY)
+    for _ in range(2):
+        fold.apply(8, b"A", None, confirmed=True)
+        fold.apply(9, b"B", b'{"enabled":false}', confirmed=True)
+        fold.caught_up(10)
+        assert fold.desired().confirmed == {"A", "B"}
+        fold.begin_reread()
+
+
+def test_a_confirmed_removal_is_a_record_that_ends_the_wait_of_a_topic_made_anew() -> None:
+    fold = Fold(0, lambda _: MEMORY)
+    fold.caught_up(0)
+    assert fold.desired().orphaned
+    fold.apply(0, b"A", None, confirmed=True)
+    fold.caught_up(1)
+    assert fold.desired() == Desired(0, {}, frozenset("A"), orphaned=False)
+
+
 def test_removals_confirmed_before_anybody_read_are_told_with_the_first_reading() -> None:
     fold = Fold(0)
     fold.apply(0, b"A", None, confirmed=True)

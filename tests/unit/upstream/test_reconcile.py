@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from itertools import count
 from typing import Any, get_args
 
 import pytest
@@ -679,6 +680,74 @@ def test_a_rewritten_record_of_an_incumbent_costs_it_neither_its_place_nor_its_c
     assert talk.states()["A"] == (State.WAITING, "")
 
 
+def records(*names: str, **offsets: int) -> Desired:
+    """Want symbols in the order of their records; keywords are priorities."""
+    return Desired(0, {n: Wanted(Subscription(n, priority=offsets.get(n, 0)), at) for at, n in enumerate(names)})
+
+
+def test_what_the_venue_still_holds_is_an_incumbent_though_it_was_to_lose_its_place() -> None:
+    talk = Talk(max_symbols=2)
+    talk.reconciler.want(records("A", "B", "C", "D"), 0)
+    talk.settle()
+    talk.reconciler.want(records("A", "C", "D", "B", C=5), 0)  # B, rewritten, has to make room for C
+    assert talk.states()["B"][0] is State.OVER_CAP
+    talk.reconciler.want(records("A", "D", "B", "C"), 0)  # taken back before the venue was told
+    assert talk.settle() == []
+    assert talk.states()["B"] == (State.WAITING, "")
+
+
+def test_what_was_removed_and_is_wanted_again_before_the_venue_was_told_keeps_its_place_in_a_full_plan() -> None:
+    talk = Talk(max_symbols=2)
+    talk.reconciler.want(records("A", "X", "B", "C"), 0)
+    talk.settle()
+    assert talk.granted == {"A", "X"}
+    talk.reconciler.want(records("A", "B", "C"), 0)
+    talk.reconciler.want(records("A", "B", "C", "X"), 0)
+    assert talk.settle() == []
+    assert talk.states()["X"] == (State.WAITING, "")
+
+
+def test_a_code_changed_is_one_request_and_changed_back_before_the_venue_was_told_none() -> None:
+    talk = Talk().want_symbols(Subscription("A"), Subscription("B"))
+    talk.settle()
+    assert talk.want_symbols(Subscription("A", code="A2"), Subscription("B")).settle() == [{"A2", "B"}]
+    talk.want_symbols(Subscription("A", code="A3"), Subscription("B"))
+    assert talk.want_symbols(Subscription("A", code="A2"), Subscription("B")).settle() == []
+    assert talk.want_symbols(Subscription("A"), Subscription("B")).settle() == [{"A", "B"}]
+    assert talk.states() == {"A": (State.WAITING, ""), "B": (State.WAITING, "")}
+
+
+@every_refusal
+def test_a_code_changed_to_a_bad_one_and_back_costs_no_neighbour_its_place(refused: Refused) -> None:
+    talk = Talk(ScriptedVenue(bad={"BAD"}, refused=refused)).want_symbols(Subscription("A"), Subscription("B"))
+    talk.settle()
+    talk.want_symbols(Subscription("A", code="BAD"), Subscription("B")).settle()
+    assert talk.states() == {"A": (State.REJECTED, "venue_600"), "B": (State.WAITING, "")}
+    talk.want_symbols(Subscription("A"), Subscription("B")).settle()
+    assert talk.venue.held == {"A", "B"}
+
+
+def test_where_an_incumbent_leaves_its_code_passes_on_without_a_request_and_does_not_come_back_with_it() -> None:
+    older, newer = Subscription("700.HK"), Subscription("HKEX:00700")
+    talk = Talk().want_symbols(newer).want_symbols(newer, Subscription("A"))
+    talk.settle()
+    assert talk.want_symbols(older, newer, Subscription("A")).settle() == []
+    assert talk.states()["700.HK"] == (State.REJECTED, "duplicate_code")
+    assert talk.want_symbols(older, Subscription("A")).settle() == []
+    assert talk.states()["700.HK"] == (State.WAITING, "")
+    talk.want_symbols(newer, older, Subscription("A"))  # by now the other is the incumbent
+    assert talk.settle() == []
+    assert talk.states()["HKEX:00700"] == (State.REJECTED, "duplicate_code")
+
+
+def test_an_incumbent_keeps_its_code_over_a_reconnect_though_its_record_was_rewritten() -> None:
+    talk = Talk().want_symbols(Subscription("700.HK"), Subscription("HKEX:00700"))
+    talk.settle()
+    talk.want_symbols(Subscription("HKEX:00700"), Subscription("700.HK", note="rewritten")).reconnect()
+    assert talk.settle() == [{"700.HK"}]
+    assert talk.states()["HKEX:00700"] == (State.REJECTED, "duplicate_code")
+
+
 def test_a_symbol_without_a_code_of_its_own_is_rejected_for_its_own_reason() -> None:
     talk = Talk(ScriptedVenue(bad={"700.HK"})).want_symbols(Subscription("700.HK"), Subscription("HKEX:00700"))
     talk.settle()
@@ -753,3 +822,79 @@ def test_after_any_history_what_is_held_is_what_is_admitted_and_good(
     assert not talk.venue.held & bad
     good = {symbol for symbol in talk.states() if symbol not in bad}
     assert len(talk.venue.held) == min(len(good), ours, theirs)
+
+
+# Churn: every request judged by what it leaves out, from the records alone
+
+_fields = st.fixed_dictionaries(
+    {},
+    optional={
+        "priority": st.sampled_from([0, 0, 0, 1, -1]),
+        "enabled": st.sampled_from([True, True, True, False]),
+        "code": st.sampled_from([None, None, None, *codes(8)]),
+        "note": st.just("rewritten"),
+    },
+)
+_write = st.tuples(st.sampled_from(codes(6)), st.one_of(_fields, _fields, st.none()))
+_then = st.sampled_from(["answered", "answered", "arrives", "lost", "reconnect"])
+_churn = st.lists(st.tuples(st.lists(_write, max_size=4), _then), max_size=30)
+
+
+class Churn:
+    """Control records on one side, the venue on the other; each request is judged by the records alone."""
+
+    def __init__(self, talk: Talk, room: int) -> None:
+        self.talk, self.room = talk, room
+        self.offsets = count()
+        self.topic: dict[str, Wanted] = {}
+
+    def write(self, symbol: str, fields: dict[str, Any] | None) -> None:
+        self.topic.pop(symbol, None)
+        if fields is not None:
+            self.topic[symbol] = Wanted(Subscription(symbol, **fields), next(self.offsets))
+        self.talk.reconciler.want(Desired(0, dict(self.topic)), self.talk.now)
+
+    def step(self) -> bool:
+        plan = self.talk.plan()
+        if plan is not None:
+            assert self.left_out_unjustly(set(plan.ask.codes)) == set()
+            self.talk.step()
+        return plan is not None
+
+    def left_out_unjustly(self, asked: set[str]) -> set[str]:
+        """Give what was accepted, is desired and not asked for, although no full plan of others comes before it."""
+        rejected = {symbol for symbol, (state, _) in self.talk.states().items() if state is State.REJECTED}
+        on = [one.subscription for one in self.topic.values() if one.subscription.enabled]
+        if len({one.code or one.symbol for one in on}) < len(on):
+            return set()  # two with one code: tests of their own
+        priority = {one.code or one.symbol: one.priority for one in on if one.symbol not in rejected}
+        granted = self.talk.granted
+
+        def rivals(code: str) -> int:
+            others = ((other, one - priority[code]) for other, one in priority.items() if other != code)
+            return sum(more > 0 or (more == 0 and other in granted) for other, more in others)
+
+        return {code for code in granted & priority.keys() - asked if rivals(code) < self.room}
+
+
+@given(_churn, st.sampled_from([2, 3, 100]), st.sampled_from(get_args(Refused)))
+def test_no_churn_of_records_makes_a_request_leave_out_what_is_accepted_and_still_desired(
+    events: list[tuple[list[tuple[str, dict[str, Any] | None]], str]], room: int, refused: Refused
+) -> None:
+    venue = ScriptedVenue(bad={"C6", "C7"}, refused=refused)  # no symbol's own code, some records'
+    churn = Churn(Talk(venue, max_symbols=room), room)
+    talk = churn.talk
+    for symbol in codes(6):
+        churn.write(symbol, {})
+    talk.settle()
+    for records_of_one, then in events:
+        for symbol, fields in records_of_one:
+            churn.write(symbol, fields)
+        if then == "reconnect":
+            talk.reconnect()
+        elif then == "answered":
+            churn.step()
+        else:
+            talk.step_unanswered(arrives=then == "arrives")
+    assert any(not churn.step() for _ in range(150)), "it does not settle"
+    assert talk.venue.held == talk.target
