@@ -39,7 +39,7 @@ from bridge.upstream import dialects
 
 #: Events that can come as fast as the loop turns: one line each in this many seconds.
 LIMIT_S = 10.0
-LIMITED = ("frame_", "answer_without_request", "kafka_trouble", "kafka_out_of_reach")
+LIMITED = ("frame_", "tick_", "answer_without_request", "kafka_trouble", "kafka_out_of_reach")
 #: Seconds that the last line may take when we are to stop at once.
 LAST_LINE_S = 0.5
 #: Seconds after which the main thread looks whether there was a signal.

@@ -241,6 +241,10 @@ class Feed:
         ledger.invalid += batch.invalid + received.bad_ticks
         ledger.filtered += batch.filtered
         ledger.duplicate += batch.duplicate
+        if batch.refused is not None:
+            code, wrong, value = batch.refused
+            fields = {"partition": link.partition, "code": code, "field": wrong, "value": value[:64]}
+            self._log("tick_invalid", "warning", **fields, count=batch.invalid)
         if not batch.records:
             return
         self._last_tick_us = recv_us
@@ -262,7 +266,7 @@ class Feed:
             self.board = Board(
                 rows={link.partition: {row.symbol: row for row in link.rows()} for link in links},
                 sessions={link.partition: link.number for link in links},
-                held={link.partition: link.wants.held for link in links},
+                wanted={link.partition: link.wants.wanted for link in links},
             )
 
     def _assess(self) -> None:

@@ -25,7 +25,8 @@ _WITH_EXPONENT = re.compile(r"-?[0-9]+(?:\.[0-9]+)?[eE][+-]?[0-9]{1,2}").fullmat
 class Batch:
     """The outcome for one read: records to publish, and counts of the ticks that are none.
 
-    ``newest_event_us`` is the venue's time of the last tick that has a usable one; 0 where none has.
+    ``newest_event_us`` is the venue's time of the last tick that has a usable one; 0 where none has. ``refused`` is the
+    last invalid tick: its code, the field that makes it so, and what it says.
     """
 
     records: list[Record] = field(default_factory=list)
@@ -33,6 +34,7 @@ class Batch:
     duplicate: int = 0
     invalid: int = 0
     newest_event_us: int = 0
+    refused: tuple[str, str, str] | None = None
 
 
 class Normaliser:
@@ -73,7 +75,8 @@ class Normaliser:
             if not (usual and event_us and side and tick.open_24h is None) or (price < "1" and not price.strip("0.")):
                 self._careful(tick, route, symbols, (recv_us, session), done)
                 continue
-            if route.window.is_repeat(int(seq), hash((seq, event_us, price, volume))):  # type: ignore[arg-type]  # digits
+            number = int(seq)  # type: ignore[arg-type]  # digits
+            if route.window.is_repeat(number, hash((number, event_us, price, volume))):
                 done.duplicate += 1
                 continue
             head = route.head if route.session == session else symbols.head(route, session)
@@ -91,12 +94,16 @@ class Normaliser:
         recv_us, session = when
         price = _decimal(tick.price)
         event_us = times.event_us(times.whole(tick.time), recv_us)
-        untimely = tick.time is not None and not event_us
-        if price is None or not _above_zero(price) or untimely:
+        if price is None or not _above_zero(price):
             done.invalid += 1
+            done.refused = tick.code, "price", tick.price
+            return
+        if not event_us and tick.time not in (None, ""):
+            done.invalid += 1
+            done.refused = tick.code, "time", _text(tick.time) or "too long"
             return
         done.newest_event_us = event_us or done.newest_event_us
-        seq = _seq(tick.seq)
+        seq = _text(tick.seq)
         if self._is_repeat(tick, route, seq, event_us):
             done.duplicate += 1
             return
@@ -121,7 +128,7 @@ class Normaliser:
         look = (event_us, tick.price, tick.volume)
         if seq is not None:
             number = int(seq) if seq.isascii() and seq.isdigit() else -1
-            return route.window.is_repeat(number, hash((tick.seq, *look)))
+            return route.window.is_repeat(number, hash((seq if number < 0 else number, *look)))
         if not (event_us and self._without_seq):
             return False
         return route.window.is_repeat(-1, hash((tick.seq, *look, tick.turnover, tick.side, tick.open_24h)))
@@ -145,10 +152,10 @@ def _decimal(text: str | None) -> str | None:
     return format(Decimal(text), "f") if _WITH_EXPONENT(text) else None
 
 
-def _seq(seq: int | str | None) -> str | None:
-    """Give a seq as text; None where there is none, or none that can be written."""
+def _text(value: int | str | None) -> str | None:
+    """Give a seq or a time as text; None where there is none, or none that can be written."""
     try:
-        text = "" if seq is None else str(seq)
+        text = "" if value is None else str(value)
         text.encode()
     except ValueError:
         return None

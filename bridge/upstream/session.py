@@ -172,6 +172,9 @@ class Session:
         frames = self._tally.frames
         decoded = self._dialect.decode(texts)
         received.ticks, received.bad_ticks = decoded.ticks, decoded.bad_ticks
+        if decoded.bad_ticks:
+            sample = decoded.bad_tick[:TOLD].decode(errors="replace")
+            received.notes.append(Note("tick_unreadable", "warning", {"count": decoded.bad_ticks, "newest": sample}))
         if decoded.ticks and not self._dialect.answers:
             self.useful = True
         frames["tick"] += len(decoded.ticks) + decoded.bad_ticks

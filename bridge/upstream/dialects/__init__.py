@@ -65,6 +65,7 @@ class Decoded:
 
     ticks: Sequence[WireTick] = ()
     bad_ticks: int = 0
+    bad_tick: bytes = b""  # the newest of them, as it came
     answers: list[Answer] = field(default_factory=list)
     others: dict[str, int] = field(default_factory=dict)
 

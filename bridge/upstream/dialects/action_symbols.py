@@ -73,10 +73,7 @@ def _read(text: bytes) -> wire.Tick | Answer | str | None:
 
 def _tick(message: _Message) -> wire.Tick | None:
     code, price = wire.string(message.symbol), wire.literal(message.price)
-    absent = message.time is wire.ABSENT or bytes(message.time) == b"null"
-    # A time of another type than these is none that can be read, and says so.
-    time = None if absent else wire.literal(message.time) or ""
-    return wire.Tick(code, price, time=time) if code and price else None
+    return wire.Tick(code, price, time=wire.time(message.time)) if code and price else None
 
 
 def _answer(message: _Message, status: str) -> Answer:

@@ -43,15 +43,15 @@ class _Push(msgspec.Struct, gc=False, tag_field="cmd_id", tag=TICK):
 
 
 class _LooseData(msgspec.Struct):
-    """A tick whose decimals may be JSON numbers: their literal digits are kept."""
+    """A tick whose fields may be of other types: digits are kept as they stand, and what is optional may be rubbish."""
 
     code: str
     price: msgspec.Raw
-    seq: str | int | None = None
-    time: str | int | None = msgspec.field(name="tick_time", default=None)
+    seq: msgspec.Raw = wire.ABSENT
+    time: msgspec.Raw = msgspec.field(name="tick_time", default=wire.ABSENT)
     volume: msgspec.Raw = wire.ABSENT
     turnover: msgspec.Raw = wire.ABSENT
-    side: str | int | None = msgspec.field(name="trade_direction", default=None)
+    side: msgspec.Raw = msgspec.field(name="trade_direction", default=wire.ABSENT)
 
 
 class _LoosePush(msgspec.Struct):
@@ -161,6 +161,7 @@ def _decode_other(text: bytes, decoded: Decoded, ticks: list[_Data]) -> None:
             tick = _unusual_tick(text)
             if tick is None:
                 decoded.bad_ticks += 1
+                decoded.bad_tick = text
             else:
                 ticks.append(tick)
         elif envelope.ret is not None:
@@ -174,14 +175,13 @@ def _decode_other(text: bytes, decoded: Decoded, ticks: list[_Data]) -> None:
 
 
 def _unusual_tick(text: bytes) -> _Data | None:
-    """Read a tick with JSON numbers in it, digit by digit as they stand; None if it is no tick at all."""
+    """Read a tick of unusual types; None if it is no tick at all."""
     try:
         data = _decode_loose(text).data
         price = wire.literal(data.price)
         if price is None:
             return None
-        return _Data(
-            data.code, price, data.seq, data.time, wire.literal(data.volume), wire.literal(data.turnover), data.side
-        )
+        amounts = wire.literal(data.volume), wire.literal(data.turnover)
+        return _Data(data.code, price, wire.literal(data.seq), wire.time(data.time), *amounts, wire.literal(data.side))
     except wire.UNREADABLE:
         return None

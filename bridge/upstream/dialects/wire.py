@@ -11,6 +11,7 @@ from bridge.upstream.dialects import Answer, Decoded
 
 #: A field that a message does not have.
 ABSENT = msgspec.Raw()
+_NULL = msgspec.Raw(b"null")
 
 #: What a decoder raises on bytes that are not what it expects: wrong JSON or type, wrong UTF-8, too deep.
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -51,6 +52,7 @@ def decode(texts: Sequence[bytes], read: Callable[[bytes], Tick | Answer | str |
             decoded.answers.append(message)
         elif message is None:
             decoded.bad_ticks += 1
+            decoded.bad_tick = text
         else:
             decoded.others[message] = decoded.others.get(message, 0) + 1
     return decoded
@@ -62,6 +64,11 @@ def literal(raw: msgspec.Raw) -> str | None:
     if text.startswith(b'"'):
         return _decode_text(text)
     return text.decode() if text[:1].isdigit() or text.startswith(b"-") else None
+
+
+def time(raw: msgspec.Raw) -> str | None:
+    """Give a time's text or digits, None where there is none; what is of another type cannot be read, and says so."""
+    return None if raw in (ABSENT, _NULL) else literal(raw) or "?"
 
 
 def string(raw: msgspec.Raw) -> str | None:

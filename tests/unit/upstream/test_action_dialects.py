@@ -180,8 +180,8 @@ def test_a_push_has_the_digits_that_the_venue_wrote_in_numbers_and_in_strings() 
         ("1790000000123", "1790000000123"),
         ("2026-09-21T14:13:20Z", "2026-09-21T14:13:20Z"),
         (None, None),
-        ([1], ""),
-        (True, ""),
+        ([1], "?"),
+        (True, "?"),
     ],
 )
 def test_a_time_is_handed_on_as_it_stands_and_one_of_another_type_is_no_time(time: object, read: str | None) -> None:

@@ -533,7 +533,8 @@ def test_ticks_come_out_in_order_and_unusable_ones_are_counted() -> None:
     received = talk.hear(tick("A"), tick("B"), {"cmd_id": 22998}, tick("C"), now=1.0)
     assert [one.code for one in received.ticks] == ["A", "B", "C"]
     assert received.bad_ticks == 1
-    assert received.notes == []
+    (note,) = received.notes
+    assert (note.event, note.fields) == ("tick_unreadable", {"count": 1, "newest": '{"cmd_id": 22998}'})
     assert talk.tally.frames == {"tick": 4}
 
 
