@@ -147,6 +147,7 @@ class Truth:
     row: SymbolState
     control: tuple[int, int]  # partition and offset
     effective: dict[str, object] | None = None
+    beneath: tuple[str, str] = ("", "")  # state and reason of what is in force where that record cannot be used
     warnings: tuple[str, ...] = ()
     session: int = 0
 
@@ -157,7 +158,7 @@ class Board:
 
     rows: Mapping[int, Mapping[str, SymbolState]] = field(default_factory=dict)  # partition, symbol
     sessions: Mapping[int, int] = field(default_factory=dict)  # partition
-    held: Mapping[int, Mapping[str, Wanted]] = field(default_factory=dict)  # partition, symbol: removals held
+    wanted: Mapping[int, Mapping[str, Wanted]] = field(default_factory=dict)  # partition, symbol: what rows rest on
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,8 +176,8 @@ class Progress:
     """How far everything of one control partition is safe (contract 1.5, guarantee 8): the record of the state topic.
 
     ``ended`` says why its owner gave it up in order; empty while it has not. ``open`` are the gaps that it left open.
-    ``set_aside`` is the offset before which control records under no symbol of ours, which have no status, have their
-    dead letters.
+    ``set_aside`` is the offset before which unusable control records under no symbol of the partition have their dead
+    letters, ``set_aside_symbols`` the same for those under a symbol.
     """
 
     safe_us: int
@@ -187,6 +188,7 @@ class Progress:
     ended: str = ""
     open: tuple[OpenGap, ...] = ()
     set_aside: int = 0
+    set_aside_symbols: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +244,7 @@ class Unusable:
     value: bytes | None
     reason: str
     detail: str
+    end: int = -1  # of its partition, just now; not above ``offset`` if unknown
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,12 +28,15 @@ INTRODUCTION = """\
 <!-- Written by `python -m scripts.topics_doc` from schemas/ and bridge/publish; change it there. -->
 
 One deployment has six topics. `tickbridge topics ensure` makes those that are missing and reports, never alters, what
-differs. Names, partitions and retention are settings; what stands here are the defaults.
+differs; `tickbridge check` compares them too, and names each right that the bridge's user lacks. Names, partitions,
+replicas and retention are settings; what stands here are the defaults. On a cluster of fewer brokers than replicas,
+`topics ensure` makes as many replicas as there are brokers, lowers `min.insync.replicas` with them, and says so.
 
 Values are JSON objects (UTF-8). Within a `v` fields are only ever added: **ignore fields that you do not know**. A
 field whose value is unknown is absent. Integers named `…_us` are microseconds since the Unix epoch, UTC; prices and
 sizes are decimal strings, exactly as the venue wrote them. The [schemas](../schemas) (JSON Schema, draft 2020-12) are
-the only statement of the formats; the tables below are made from them.
+the only statement of the formats; the tables below are made from them. How to read them so that nothing is missed:
+[reliability.md](reliability.md#what-a-reader-of-ticks-can-rely-on).
 """
 
 COMPACTION = """\
@@ -45,6 +48,8 @@ What an operator should know about the control topic, and a reader about the sta
   being written, so a small topic may keep them for days. No harm: the bridge reads to the end before it acts.
 - **A subscription ends with a tombstone**: the same key with a *null* value. An empty value, the text `null` or `{}`
   is none: the first two are dead letters, and `{}` asks for the symbol. To pause one, write `{"enabled": false}`.
+- **A removal of most of at least 20 symbols is held**; the header `tickbridge-confirm: true` on a record lets its own
+  symbol go at once. `tickbridge subscriptions remove` and `apply` write it for what was agreed to.
 - **A tombstone vanishes too**, @TOMBSTONES@ or more after it was
   written. A reader that keeps a copy of its own and was away for longer must read the topic from its beginning, and
   take for removed what it does not find.
@@ -53,8 +58,11 @@ What an operator should know about the control topic, and a reader about the sta
   it as `effective`, so it survives even when compaction has taken it from the control topic.
 - **Keys go where Java clients put them** (murmur2; librdkafka needs `partitioner=murmur2_random`). With more than one
   control partition this matters, and adding partitions later moves keys: make a new topic instead.
-- **A topic emptied or made anew ends nothing** while the bridge runs: what is in force stays until a record comes.
+- **A topic made anew ends nothing** until a record comes; then what it lacks is removed. **A topic whose records were
+  deleted** ends nothing while the bridge reads on, but at the next restart or change of owner its symbols are gone.
+  Either way a removal of most of at least 20 symbols is held for `TICKBRIDGE_RECONCILE__REMOVAL_HOLD_S` first.
 - **Records of an aborted transaction** are never seen.
+- **Records without a key** are refused by Kafka itself where the topic is compacted.
 
 Gaps are not compacted, since a symbol has many: of the records with one `id` the last one counts. The line of time of
 one symbol's ticks is (`session`, offset).
@@ -63,19 +71,28 @@ one symbol's ticks is (`session`, offset).
 RIGHTS = """\
 ## Rights
 
-The least that each user needs on a cluster with authorisation on; on a real broker a test holds that this is enough and
-that none of it can be left out. Names are literal. READ and WRITE bring DESCRIBE along. Before Kafka 2.8 whoever writes
-needs IDEMPOTENT_WRITE on the cluster, too. A broker that logs refusals may name the groups `tickbridge-topics` and
-`tickbridge-status`: they are never joined, and nothing is missing.
+The least that each user needs on a cluster with authorisation on; on a real broker a test holds that this is enough,
+and that without any one of them something fails and says so. Names are literal: with topics or a group of other names
+the rights go by these. READ and WRITE bring DESCRIBE along. Before Kafka 2.8 whoever writes needs IDEMPOTENT_WRITE on
+the cluster, too. A broker that logs refusals may name the groups `tickbridge-topics` and `tickbridge-status`: they are
+never joined, and nothing is missing. The commands below are for `kafka-acls.sh` without a password; where it needs one,
+add `--command-config FILE`.
 """
 
 WHO = {
     Who.BRIDGE: (
         "The bridge",
-        "`tickbridge run`. With `TICKBRIDGE_TOPICS__ENSURE=true` it needs the rights of `topics ensure` as well.",
+        """\
+`tickbridge run`, and `tickbridge check` as the same user. With `TICKBRIDGE_TOPICS__ENSURE=true` it needs the rights of
+`topics ensure` as well; with DESCRIBE_CONFIGS on the topics alone, `check` also compares their settings.""",
     ),
     Who.ADMIN: ("Whoever makes the topics", "`tickbridge topics ensure`; CREATE on the cluster does for all topics."),
-    Who.OPERATOR: ("Operators", "`tickbridge subscriptions`, `status`, `ticks tail`. The group is never joined."),
+    Who.OPERATOR: (
+        "Operators",
+        """\
+`tickbridge subscriptions`, `status`, `ticks tail`, completion of symbols. The group is never joined. Whoever only looks
+leaves WRITE out; a job that compares a file (`subscriptions diff`) needs the first two rights.""",
+    ),
     Who.READER: ("Downstream readers", f"Each has a group of its own; `{acls.READER_GROUP}` stands for it."),
 }
 
@@ -172,7 +189,10 @@ def _topic(page: Page, spec: topics.TopicSpec) -> str:
         "Setting of its name": f"`{PREFIX}TOPICS__{page.field.upper()}`",
         "Cleanup policy": f"`{spec.config['cleanup.policy']}`",
         "Partitions": f"{spec.partitions}{shared}",
+        "Replicas": f"{spec.replication}, from `{PREFIX}TOPICS__REPLICATION`; {spec.config[topics.MIN_ISR]} of them "
+        f"must have a record, from `{PREFIX}TOPICS__MIN_INSYNC_REPLICAS`",
         "Kept": f"{kept}, from `{PREFIX}TOPICS__{page.retention}`",
+        **_others(spec),
         "Key": page.key,
         "Value": page.value,
         "Headers": page.headers,
@@ -196,6 +216,13 @@ def _topic(page: Page, spec: topics.TopicSpec) -> str:
             "",
         ]
     )
+
+
+def _others(spec: topics.TopicSpec) -> dict[str, str]:
+    """List what a topic is made with and no setting changes."""
+    shown = ("cleanup.policy", "retention.ms", "delete.retention.ms", topics.MIN_ISR)
+    fixed = [f"`{key}={value}`" for key, value in spec.config.items() if key not in shown]
+    return {"Made with": ", ".join(fixed)} if fixed else {}
 
 
 def _users(name: str, operation: Operation) -> str:

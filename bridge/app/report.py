@@ -19,6 +19,7 @@ from bridge.app.venue import Log
 from bridge.app.wants import REMOVAL_HELD
 from bridge.control import records
 from bridge.control.desired import Fold
+from bridge.control.murmur2 import partition_of
 from bridge.errors import BadRecord
 from bridge.kafka import Log as LibraryLog
 from bridge.model import (
@@ -31,7 +32,6 @@ from bridge.model import (
     Resumed,
     Safety,
     State,
-    Subscription,
     SymbolState,
     Truth,
     Unusable,
@@ -53,6 +53,8 @@ LAST_WORDS_S = 0.5
 UNSEEN_US = 2_000_000
 #: Reasons of records that belong to no symbol of their partition: no status tells of them.
 NAMELESS = ("no_key", "key_not_utf8", "key_too_long", "wrong_partition")
+#: An offset that no partition reaches.
+FAR = 2**63
 
 
 class FeedView(Protocol):
@@ -69,25 +71,26 @@ class FeedView(Protocol):
 def truths_of(fold: Fold, board: Board) -> Iterator[Truth]:
     """Say what the status of each symbol of a control partition should be; nothing of one that nobody judged yet.
 
-    A symbol whose removal is held stands for the record that it had.
+    A row goes with the record that it rests on, whatever has come since: the feed is a moment behind the fold. A symbol
+    whose removal is held stands for the record that it had.
     """
     rows, session = board.rows.get(fold.partition, {}), board.sessions.get(fold.partition, 0)
-    held, invalid = board.held.get(fold.partition, {}), fold.invalid
-    wanted = {**fold.desired().wanted, **held}
-    for symbol in fold.symbols | held.keys():
-        subscription = wanted[symbol].subscription if symbol in wanted else None
-        row, bad = rows.get(symbol), invalid.get(symbol)
+    judged, invalid, told = board.wanted.get(fold.partition, {}), fold.invalid, fold.desired().wanted
+    for symbol in fold.symbols | judged.keys():
+        row, bad, wanted = rows.get(symbol), invalid.get(symbol), judged.get(symbol)
         if bad is not None:
             code, last_us = (row.code, row.last_tick_us) if row else ("", 0)
+            beneath = (row.state.value, row.reason) if row and wanted else ("", "")
             row = SymbolState(symbol, code, State.INVALID, bad.reason, bad.detail, last_us)
-            yield Truth(row, (fold.partition, bad.offset), _effective(subscription), (), session)
-        elif row is not None and subscription is not None:
-            place = (fold.partition, wanted[symbol].offset)
-            yield Truth(row, place, _effective(subscription), subscription.warnings, session)
+            wanted = wanted or told.get(symbol)
+            yield Truth(row, (fold.partition, bad.offset), _effective(wanted), beneath, (), session)
+        elif row is not None and wanted is not None:
+            place, warnings = (fold.partition, wanted.offset), wanted.subscription.warnings
+            yield Truth(row, place, _effective(wanted), warnings=warnings, session=session)
 
 
-def _effective(subscription: Subscription | None) -> dict[str, object] | None:
-    return msgspec.json.decode(records.encode(subscription)[1]) if subscription else None
+def _effective(wanted: Wanted | None) -> dict[str, object] | None:
+    return msgspec.json.decode(records.encode(wanted.subscription)[1]) if wanted else None
 
 
 def memory_of(status: Status) -> Memory:
@@ -99,14 +102,15 @@ def memory_of(status: Status) -> Memory:
         except BadRecord:
             subscription = None
         wanted = Wanted(subscription, status.control_offset) if subscription else None
-    venue_refusal = re.fullmatch(r"venue_([0-9]{1,9})", status.reason) if status.state == State.REJECTED else None
-    accepted = (
-        status.state in (State.WAITING, State.LIVE, State.STALE)
-        or (status.state in (State.PENDING, State.OFFLINE) and status.reason in (ACCEPTED_BEFORE, REMOVAL_HELD))
-        or (status.state == State.INVALID and status.last_tick_us > 0)
+    state, reason = status.state, status.reason
+    if state == State.INVALID:  # what is in force has a standing of its own
+        state, reason = status.effective_state, status.effective_reason
+    venue_refusal = re.fullmatch(r"venue_([0-9]{1,9})", reason) if state == State.REJECTED else None
+    accepted = state in (State.WAITING, State.LIVE, State.STALE) or (
+        state in (State.PENDING, State.OFFLINE) and reason in (ACCEPTED_BEFORE, REMOVAL_HELD)
     )
     refused = int(venue_refusal[1]) if venue_refusal else 0
-    return Memory(status.code, wanted, accepted, status.state, refused, status.since_us)
+    return Memory(status.code, wanted, accepted, state, refused, status.since_us)
 
 
 def may_miss(desired: Desired, memory: Mapping[str, Memory], progress: Progress) -> dict[str, str]:
@@ -130,7 +134,7 @@ class Report:
     """Belongs to the control thread."""
 
     def __init__(self, settings: Settings, instance: str, feed: FeedView, log: Log, library_log: LibraryLog) -> None:
-        self.reporter = Reporter(settings, instance, library_log)
+        self.reporter = Reporter(settings, instance, library_log, partition_of)
         self._instance = instance
         self._feed = feed
         self._log = log
@@ -139,15 +143,19 @@ class Report:
         self._state_at = 0.0
         self._arrived: dict[int, tuple[Mapping[str, Memory], Progress | None]] = {}  # nothing is desired of it yet
         self._lost: frozenset[int] = frozenset()  # nobody knows whose these partitions are
-        self._set_aside: dict[int, int] = {}  # partition -> offset before which records without a status have letters
+        # Partition -> the offsets before which unusable records have their letters: those without and with a symbol.
+        self._set_aside: dict[int, list[int]] = {}
 
     # What happens to partitions
 
     def assigned(self, partition: int) -> tuple[Mapping[str, Memory], Progress | None]:
-        """Learn that a partition is ours; give what the topics remember of it, nothing if it never left us."""
+        """Learn that a partition is ours; give what the topics remember of it, no progress if it never left us.
+
+        What is accepted is given then too: the connection may have been given up meanwhile.
+        """
         self._lost -= {partition}
         if self.reporter.gaps.knows(partition):
-            return {}, None
+            return self.memory(partition), None
         self.reporter.catch_up(CATCH_UP_S)
         memory, progress = self.memory(partition), self.reporter.progress(partition)
         self._arrived[partition] = memory, progress
@@ -196,9 +204,10 @@ class Report:
         for fold in folds:
             if not self.reporter.gaps.has_open(fold.partition):
                 continue  # nearly always: nothing is compared for nothing
-            held = self._feed.board.held.get(fold.partition, {}).keys()
-            wanted = {symbol for symbol, one in fold.desired().wanted.items() if one.subscription.enabled}
-            self.reporter.gaps.keep(fold.partition, wanted | held, now_us)
+            # What the feed wants counts until it says otherwise: it may be holding a removal.
+            asked = fold.desired().wanted, self._feed.board.wanted.get(fold.partition, {})
+            wanted = {symbol for each in asked for symbol, one in each.items() if one.subscription.enabled}
+            self.reporter.gaps.keep(fold.partition, wanted, now_us)
         self.reporter.write_gaps()
         if time.monotonic() >= self._state_at and not self.reporter.waiting:
             self._state_at = time.monotonic() + STATE_S
@@ -215,22 +224,29 @@ class Report:
         self.reporter.close()
 
     def unusable(self, record: Unusable) -> None:
-        """Set a record aside, once: not again while the status topic, or the state topic, remembers it."""
+        """Set a record aside, once: not again while the state topic, or the status topic, remembers it."""
+        partition, offset = record.partition, record.offset
+        end = record.end if record.end > offset else FAR
+        if partition not in self._set_aside:  # a predecessor may have done it just now
+            self.reporter.catch_up(CATCH_UP_S)
+        marks, named = self._marks(partition), record.reason not in NAMELESS
+        self._set_aside[partition] = marks = [mark if mark <= end else 0 for mark in marks]  # else of another topic
         symbol = (record.key or b"").decode(errors="replace")
-        if record.reason in NAMELESS:
-            former = self.reporter.progress(record.partition)
-            if record.offset < self._set_aside.setdefault(record.partition, former.set_aside if former else 0):
-                return
-            self._set_aside[record.partition] = record.offset + 1
-        elif self.reporter.book.remembers(symbol, record.partition, record.offset):
+        known = offset < marks[named] or (named and self.reporter.book.remembers(symbol, partition, offset, end))
+        marks[named] = max(marks[named], offset + 1)
+        if known:
             return
         self.reporter.dead_letter(record)
-        fields = {"partition": record.partition, "offset": record.offset, "symbol": symbol[:100]}
+        fields = {"partition": partition, "offset": offset, "symbol": symbol[:100]}
         self._log("control_record_unusable", "warning", reason=record.reason, detail=record.detail, **fields)
 
     def memory(self, partition: int) -> dict[str, Memory]:
         """Look up what the statuses say of a partition's symbols."""
         return {one.symbol: memory_of(one) for one in self.reporter.book.of(partition)}
+
+    def _marks(self, partition: int) -> list[int]:
+        former = self.reporter.progress(partition)
+        return self._set_aside.get(partition, [former.set_aside, former.set_aside_symbols] if former else [0, 0])
 
     def _hear_events(self) -> None:
         gaps, events = self.reporter.gaps, self._feed.events
@@ -253,8 +269,11 @@ class Report:
             return
         self._seen, self._again_at = seen, time.monotonic() + AGAIN_S
         truths = [truth for fold in folds for truth in truths_of(fold, board)]
-        asked = {fold.partition: fold.symbols | board.held.get(fold.partition, {}).keys() for fold in folds}
-        self.reporter.write(truths, asked, time.time_ns() // 1000, hurry=hurry)
+        # Nothing is nulled before the feed has looked at what is gone: it may hold the removal.
+        judged = [fold for fold in folds if fold.partition in board.wanted]
+        asked = {fold.partition: fold.symbols | board.wanted[fold.partition].keys() for fold in judged}
+        if not self.reporter.write(truths, asked, time.time_ns() // 1000, hurry=hurry):
+            self._seen = ()
 
     def _write_state(self, partition: int, safety: Safety, *, ended: str = "") -> None:
         session, last_frame_us = safety.links.get(partition, (0, 0))
@@ -263,8 +282,9 @@ class Report:
             session, last_frame_us = former.session, former.last_frame_us
         now_us = time.time_ns() // 1000
         gaps = self.reporter.gaps.open_in(partition)
-        aside = self._set_aside.get(partition, former.set_aside if former else 0)
+        unsaid = min((offset for place, offset in self.reporter.letters if place == partition), default=FAR)
+        marks = (min(mark, unsaid) for mark in self._marks(partition))
         progress = Progress(
-            safety.safe_us or now_us, now_us, session, last_frame_us, self._instance, ended, gaps, aside
+            safety.safe_us or now_us, now_us, session, last_frame_us, self._instance, ended, gaps, *marks
         )
         self.reporter.write_state(partition, progress)

@@ -15,10 +15,13 @@ from bridge.ticks.calendar import Reminder
 from bridge.ticks.symbols import Symbols
 from bridge.upstream.admission import Admission, Surplus
 from bridge.upstream.increments import reconciler
+from bridge.upstream.reconcile import ACCEPTED_BEFORE
 from bridge.upstream.removals import Removals
 
 #: The reason of a symbol that stays subscribed although its record is gone.
 REMOVAL_HELD = "removal_held"
+#: The states of what the venue holds for us.
+ACCEPTED = (State.WAITING, State.LIVE, State.STALE)
 #: Symbols that a line of the log names.
 NAMED = 10
 
@@ -46,9 +49,11 @@ class Wants:
         self.reconciler = reconciler(venue.dialect, venue.settings.market, limits)
         self.symbols = Symbols(venue.dialect.venue)
         self.caught_up = False
+        self.wanted: Mapping[str, Wanted] = {}  # what ``rows`` rests on: symbols whose removal is held among them
         self._venue = venue
         self._hold_s = venue.removal_hold_s
         self._removals = Removals(venue.removal_hold_s)
+        self._orphaned = False  # the topic was made anew and has no records
         self._routed: Admission | None = None
         self._noted = -1  # the reconciler's changes that were looked at
         self._flowing: dict[str, int] = {}  # symbol accepted on this connection -> when, in microseconds
@@ -73,13 +78,14 @@ class Wants:
         self._note_accepted(now)
         before = self._removals.held
         self._apply(self._removals.want(desired, self.reconciler.subscribed, now), now)
-        held = self._removals.held
-        if len(held) > len(before):
-            names = sorted(held)[:NAMED]
-            fields = {"partition": self.partition, "symbols": len(held), "among_them": names, "for_s": self._hold_s}
-            self._venue.log("removals_held", "warning", **fields, topic_made_anew=desired.orphaned)
-        elif len(held) < len(before):
-            self._venue.log("removals_released", partition=self.partition, symbols=len(before) - len(held))
+        self._orphaned = desired.orphaned
+        held, log = self._removals.held, self._venue.log
+        if new := sorted(held.keys() - before.keys()):
+            fields = {"partition": self.partition, "symbols": len(held), "among_them": new[:NAMED]}
+            fields |= {"topic_made_anew": True} if desired.orphaned else {"for_s": self._hold_s}
+            log("removals_held", "warning", **fields)
+        if free := sorted(before.keys() - held.keys()):
+            log("removals_released", partition=self.partition, symbols=len(free), among_them=free[:NAMED])
 
     def work(self, now: float) -> None:
         """Let go of removals whose time is over, and route the ticks of whoever is admitted."""
@@ -199,22 +205,24 @@ class Wants:
         """Describe each symbol."""
         rows = []
         routes, held = self.symbols.routes, self._removals.held
-        detail_of_held = f"its record is gone with many others: held for {self._hold_s:g} s, or until it is confirmed"
+        many = f"its record is gone with many others: held for {self._hold_s:g} s, or until it is confirmed"
+        detail_of_held = "its topic was made anew: held until it has records" if self._orphaned else many
         for symbol, code, known, verdict in self.reconciler.states(connected):
             route = routes.get(code)
             last_us, price = (route.last_us, route.price) if route and route.symbol == symbol else (0, "")
             state = State.LIVE if known is State.WAITING and last_us else known
             reason, detail = (verdict.reason, verdict.detail) if verdict else ("", "")
             priority = self.reconciler.subscription(symbol).priority
-            if symbol in self._stale and state in (State.WAITING, State.LIVE):
+            if symbol in self._stale and state in ACCEPTED:
                 state, reason = State.STALE, NO_TICK if last_us else NEVER_TICKED
                 detail = f"no tick for {self._patience(symbol):g} s of open market"
-            if symbol in held:
+            if symbol in held and (state in ACCEPTED or reason == ACCEPTED_BEFORE):
                 reason, detail = REMOVAL_HELD, detail_of_held
             rows.append(SymbolState(symbol, code, state, reason, detail, last_us, price, priority))
         return rows
 
     def _apply(self, desired: Desired, now: float) -> None:
+        self.wanted = desired.wanted
         self.reconciler.want(desired, now)
         self._route()
 

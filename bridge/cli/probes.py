@@ -192,7 +192,7 @@ def _granted(kind: str, name: str, grants: Sequence[Grant], answer: Future[Any])
     try:
         allowed = {one.name for one in answer.result(KAFKA_S + 1).authorized_operations or ()}
     except KafkaException as error:
-        yield from _undescribed(about, f"the {kind} {name}", error.args[0])
+        yield from _undescribed(about, needed, error.args[0])
         return
     lacking = [one for one in needed if one.operation not in allowed]
     if not allowed:
@@ -204,13 +204,15 @@ def _granted(kind: str, name: str, grants: Sequence[Grant], answer: Future[Any])
         yield Finding(about, Verdict.OK, f"our user may {' and '.join(one.operation for one in needed)}")
 
 
-def _undescribed(about: str, thing: str, error: KafkaError) -> Iterator[Finding]:
+def _undescribed(about: str, needed: Sequence[Grant], error: KafkaError) -> Iterator[Finding]:
     if error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
         return  # told by the topic's own line
     if error.code() == KafkaError.GROUP_ID_NOT_FOUND:
         yield Finding(about, Verdict.SKIP, "the group does not exist before the first `tickbridge run`")
     elif error.code() in (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED):
-        yield Finding(about, Verdict.FAIL, "our user may not DESCRIBE", f"grant our user DESCRIBE on {thing}")
+        rights = " and ".join(one.operation for one in needed)  # either brings DESCRIBE along
+        hint = f"grant our user {rights} on the {needed[0].kind} {needed[0].name}"
+        yield Finding(about, Verdict.FAIL, f"our user may not even DESCRIBE it, and needs {rights}", hint)
     else:
         yield Finding(about, Verdict.SKIP, f"the brokers do not say: {error.str()}")
 

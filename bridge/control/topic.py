@@ -250,7 +250,7 @@ class ControlTopic:
             self._records[result] += 1
             share.next_offset = offset + 1
             if result is Result.INVALID and (why := share.fold.refusal) is not None:
-                facts = (message.key(), message.value(), why.reason, why.detail)
+                facts = (message.key(), message.value(), why.reason, why.detail, self._end(share.fold.partition))
                 self._listener.on_unusable(Unusable(share.fold.partition, offset, *facts))
         else:
             self._reach_end(share, offset)
@@ -343,5 +343,8 @@ class ControlTopic:
         )
 
     def _behind(self, number: int) -> int:
+        return max(0, self._end(number) - self._shares[number].next_offset)
+
+    def _end(self, number: int) -> int:
         _, high = self._consumer.get_watermark_offsets(TopicPartition(self._topic, number), cached=True)
-        return max(0, high - self._shares[number].next_offset)
+        return high

@@ -14,33 +14,55 @@ from bridge.model import OpenGap, Progress, SymbolState
 _encode = msgspec.json.Encoder().encode
 
 
+#: The format of all these records.
+V = 1
+
+#: Moments and sessions, in microseconds; what is beyond would spoil the sessions to come for ever.
+_Us = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
+#: A partition or an offset in Kafka.
+_Place = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+
+
 class Status(msgspec.Struct, omit_defaults=True):
-    """A status record's value; ``effective`` is the control value in force."""
+    """A status record's value; ``effective`` is the control value in force.
+
+    Where that is older than the newest control record, which cannot be used, ``effective_state`` and
+    ``effective_reason`` say what becomes of it.
+    """
 
     v: int
     bridge: str
     symbol: str
     state: str
-    since_us: int
+    since_us: _Us
     instance: str
     code: str = ""
     reason: str = ""
     detail: str = ""
-    last_tick_us: int = 0
-    control_partition: int | None = None
-    control_offset: int | None = None
+    last_tick_us: _Us = 0
+    control_partition: _Place | None = None
+    control_offset: _Place | None = None
     effective: dict[str, object] | None = None
-    session: int = 0
+    effective_state: str = ""
+    effective_reason: str = ""
+    session: _Us = 0
     warnings: tuple[str, ...] = ()
+
+
+_decode_status = msgspec.json.Decoder(Status).decode
 
 
 def status(
     row: SymbolState, *, bridge: str, instance: str, since_us: int, session: int = 0,
-    control: tuple[int, int] | None = None, effective: dict[str, object] | None = None, warnings: tuple[str, ...] = (),
+    control: tuple[int, int] | None = None, effective: dict[str, object] | None = None,
+    beneath: tuple[str, str] = ("", ""), warnings: tuple[str, ...] = (),
 ) -> tuple[bytes, bytes]:  # fmt: skip
-    """Write a status record; ``control`` is the partition and offset of the record that it speaks of."""
+    """Write a status record; ``control`` is the partition and offset of the record that it speaks of.
+
+    ``beneath`` has state and reason of what is in force where that record cannot be used.
+    """
     value = Status(
-        v=1,
+        v=V,
         bridge=bridge,
         symbol=row.symbol,
         state=row.state.value,
@@ -53,10 +75,20 @@ def status(
         control_partition=control[0] if control else None,
         control_offset=control[1] if control else None,
         effective=effective,
+        effective_state=beneath[0],
+        effective_reason=beneath[1],
         session=session,
         warnings=warnings,
     )
     return row.symbol.encode(), _encode(value)
+
+
+def read_status(value: bytes) -> Status | None:
+    """Read a status record, anybody's; None where it is none."""
+    try:
+        return _decode_status(value)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
 
 
 class Gap(msgspec.Struct, omit_defaults=True, frozen=True):
@@ -81,10 +113,6 @@ def gap(value: Gap) -> tuple[bytes, bytes]:
     return value.symbol.encode(), _encode(value)
 
 
-#: Moments and sessions, in microseconds; what is beyond would spoil the sessions to come for ever.
-_Us = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
-
-
 class _Open(msgspec.Struct, omit_defaults=True):
     cause: str
     from_us: _Us
@@ -104,6 +132,7 @@ class _State(msgspec.Struct, omit_defaults=True):
     ended: str = ""
     open: tuple[_Open, ...] = ()
     set_aside: _Us = 0
+    set_aside_symbols: _Us = 0
 
 
 _decode_state = msgspec.json.Decoder(_State).decode
@@ -117,7 +146,7 @@ def state_key(bridge: str, partition: int) -> bytes:
 def state(progress: Progress, *, bridge: str, partition: int) -> tuple[bytes, bytes]:
     """Write a state record."""
     value = _State(
-        v=1,
+        v=V,
         bridge=bridge,
         partition=partition,
         safe_us=progress.safe_us,
@@ -128,6 +157,7 @@ def state(progress: Progress, *, bridge: str, partition: int) -> tuple[bytes, by
         ended=progress.ended,
         open=tuple(_Open(one.cause, one.from_us, one.symbols, one.session) for one in progress.open),
         set_aside=progress.set_aside,
+        set_aside_symbols=progress.set_aside_symbols,
     )
     return state_key(bridge, partition), _encode(value)
 
@@ -148,4 +178,5 @@ def read_state(value: bytes) -> Progress | None:
         found.ended,
         gaps,
         found.set_aside,
+        found.set_aside_symbols,
     )

@@ -8,7 +8,9 @@ longer than it says.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
@@ -30,18 +32,24 @@ ASK_S = 5.0
 END_S = 1.0
 
 Place = tuple[str, int]
+#: Gives the partition of a key among so many.
+PartitionOf = Callable[[bytes, int], int]
 
 
 class Reporter:
     """Keeps the topics true; ``caught_up`` once those that are followed were read to their ends."""
 
-    def __init__(self, settings: Settings, instance: str, log: Log) -> None:
+    def __init__(self, settings: Settings, instance: str, log: Log, partition_of: PartitionOf) -> None:
         self.book = StatusBook(settings.name, instance)
         self.gaps = GapBook(settings.name)
         self._name = settings.name
         self._topics = settings.topics
         self._log = log
+        self._partition_of = partition_of
+        self.letters: set[tuple[int, int]] = set()  # dead letters that Kafka has not acknowledged: partition, offset
         self._ends: dict[Place, int] | None = None  # where the end of each partition was met last; -1 for not yet
+        self._heard = Counter[Place]()  # the offset after the newest that was heard
+        self._partitions = Counter[str]()  # of the topics that are followed
         self._states: dict[bytes, Progress] = {}
         logger = {"logger": library_logger(log)}
         self._consumer = opened(Consumer, {**follower(settings.kafka, f"{settings.group_id}-status"), **logger})
@@ -54,6 +62,7 @@ class Reporter:
         defaults = {"linger.ms": 5, "message.max.bytes": LETTER_MAX_BYTES}
         self._producer = opened(Producer, {**defaults, **settings.kafka.as_librdkafka(), **fixed, **logger})
         self._said: int | None = None  # the trouble that was logged last
+        self._refused: dict[str, int] = {}  # topic -> the refusal that was logged last
 
     @property
     def caught_up(self) -> bool:
@@ -98,11 +107,13 @@ class Reporter:
 
     def write(
         self, truths: Iterable[Truth], asked: Mapping[int, Collection[str]], now_us: int, *, hurry: bool = False
-    ) -> None:
-        """Write the statuses that differ from the truth (see StatusBook.due)."""
-        if self.caught_up and len(self._producer) <= WAITING_MAX:
-            for key, value in self.book.due(truths, asked, now_us, hurry=hurry):
-                self._produce(self._topics.status, key, value)
+    ) -> bool:
+        """Write the statuses that differ from the truth (see StatusBook.due); tell whether there was room to."""
+        if not self.caught_up or len(self._producer) > WAITING_MAX:
+            return False
+        for key, value, partition in self.book.due(truths, asked, now_us, hurry=hurry, unsaid=self.letters):
+            self._produce(self._topics.status, key, value, partition=partition)
+        return True
 
     def write_gaps(self) -> None:
         """Write the gaps that wait, as far as there is room."""
@@ -121,7 +132,10 @@ class Reporter:
             ("tickbridge-partition", str(record.partition)),
             ("tickbridge-offset", str(record.offset)),
         ]
-        self._produce(self._topics.dead_letters, record.key, record.value, headers)
+        place = record.partition, record.offset
+        self.letters.add(place)
+        then = partial(self.letters.discard, place)
+        self._produce(self._topics.dead_letters, record.key, record.value, headers=headers, then=then)
 
     def flush(self, timeout_s: float) -> int:
         """Wait for Kafka's answers; return how many are still missing."""
@@ -136,10 +150,14 @@ class Reporter:
         try:
             for topic in (self._topics.status, self._topics.state):
                 found = self._consumer.list_topics(topic, timeout=ASK_S).topics[topic]
+                if not found.partitions:
+                    return  # the broker that was asked does not know it yet
                 places += [(topic, number) for number in found.partitions]
         except KafkaException:
             return  # Kafka is away: the next turn asks again
+        self._partitions = Counter(topic for topic, _ in places)
         self._ends = dict.fromkeys(places, -1)
+        self._heard.clear()
         self._consumer.assign([TopicPartition(*place, OFFSET_BEGINNING) for place in places])
 
     def _end(self, place: Place, *, cached: bool = False) -> int:
@@ -154,30 +172,66 @@ class Reporter:
     def _hear(self, message: Message) -> None:
         error, place = message.error(), (message.topic() or "", message.partition() or 0)
         if error is None:
-            self._take(place[0], message.key(), message.value())
+            self._reach(place, message.offset() or 0, 1)
+            self._take(place, message.key(), message.value())
         elif error.code() == KafkaError._PARTITION_EOF and self._ends is not None:  # noqa: SLF001
             self._ends[place] = message.offset() or 0
+            self._reach(place, self._ends[place], 0)
         elif error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED and not self.caught_up:
             what = f"Kafka refuses reading the topic {place[0]}: {error.str()}"
             raise KafkaUnusable(what, "grant our user READ and DESCRIBE on the topic")
-        elif error.code() != self._said:
+        elif error.code() not in (self._said, KafkaError.GROUP_AUTHORIZATION_FAILED):  # our group is never joined
             self._said = error.code()
             self._log("report_topic_trouble", level="warning", why=f"{error.name()}: {error.str()}")
 
-    def _take(self, topic: str, key: bytes | None, value: bytes | None) -> None:
+    def _reach(self, place: Place, offset: int, records: int) -> None:
+        """Note how far a partition was heard; where that goes back, it is another topic's of the same name."""
+        if offset < self._heard[place] and place[0] == self._topics.status:
+            self._log("report_topic_made_anew", level="warning", topic=place[0])
+            self.book.clear()
+        self._heard[place] = offset + records
+
+    def _take(self, place: Place, key: bytes | None, value: bytes | None) -> None:
+        topic, partition = place
+        stray = partition != self._partition_of(key or b"", self._partitions[topic])
         if topic == self._topics.status:
-            self.book.hear(key, value)
+            self.book.hear(key, value, partition if stray else None)
             return
         progress = notices.read_state(value) if value is not None else None
         if key is not None and progress is not None and key.startswith(f"{self._name}/".encode()):
-            self._states[key] = progress
+            known = self._states.get(key)
+            if known is None or not stray or known.written_us <= progress.written_us:
+                self._states[key] = progress
 
-    def _produce(self, topic: str, key: bytes | None, value: bytes | None, headers: Any = None) -> None:
+    def _produce(
+        self, topic: str, key: bytes | None, value: bytes | None, *,
+        partition: int = -1, headers: Any = None, then: Callable[[], None] | None = None,
+    ) -> None:  # fmt: skip
+        answered = partial(self._answered, value, then)
         try:
-            self._producer.produce(topic, value, key, on_delivery=self._answered, headers=headers)
+            self._producer.produce(topic, value, key, partition, on_delivery=answered, headers=headers)
         except (BufferError, KafkaException) as error:
-            self._log("notice_refused", level="error", topic=topic, why=str(error))
+            what = error.args[0] if isinstance(error, KafkaException) else KafkaError(KafkaError._QUEUE_FULL)  # noqa: SLF001
+            self._refuse(what, topic, key, value)
 
-    def _answered(self, error: KafkaError | None, message: Message) -> None:
-        if error is not None:
-            self._log("notice_refused", level="error", topic=message.topic(), why=f"{error.name()}: {error.str()}")
+    def _answered(
+        self, value: bytes | None, then: Callable[[], None] | None, error: KafkaError | None, message: Message
+    ) -> None:
+        topic = message.topic() or ""
+        if error is None:
+            self._refused.pop(topic, None)
+            if topic == self._topics.status and (message.partition() or 0) >= self._partitions[topic] > 0:
+                self._ends = None  # the topic has grown: it is read anew, all of it
+                self.book.clear()
+        else:
+            self._refuse(error, topic, message.key(), value)
+        if then is not None:
+            then()
+
+    def _refuse(self, error: KafkaError, topic: str, key: bytes | None, value: bytes | None) -> None:
+        """Say that a record was not taken, once for many; a status is due again."""
+        if topic == self._topics.status:
+            self.book.refused(key, value)
+        if self._refused.get(topic) != error.code():
+            self._refused[topic] = error.code()
+            self._log("notice_refused", level="error", topic=topic, why=f"{error.name()}: {error.str()}")

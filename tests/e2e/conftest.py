@@ -10,6 +10,7 @@ import pytest
 
 from bridge.publish.topics import LETTER_MAX_BYTES
 from bridge.simulator import DEFAULT_TOKEN, Simulator, SimulatorConfig, Switches
+from tests.support.formats import check_letters, check_statuses
 from tests.support.kafka import FAST_COMPACTION, Cluster, unique
 from tests.support.process import BridgeProcess
 
@@ -82,9 +83,12 @@ class World:
 
 
 @pytest.fixture
-def world(kafka: Cluster) -> World:
-    """Topics of this test's own."""
-    return World(kafka)
+def world(kafka: Cluster) -> Iterator[World]:
+    """Topics of this test's own; every status and dead letter that stands in them in the end is what it must be."""
+    made = World(kafka)
+    yield made
+    check_statuses(kafka.read_all(made.topic("status")))
+    check_letters(kafka.read_all(made.topic("dead_letters")))
 
 
 @pytest.fixture

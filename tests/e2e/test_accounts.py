@@ -27,7 +27,7 @@ def scraped(bridge: BridgeProcess) -> Iterator[Scraper]:
         yield scraper
     finally:
         scraper.stop()
-    assert len(scraper.scrapes) > 20
+    assert len(scraper.scrapes) > 10
     assert scraper.wrong == []
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from bridge.simulator import DEFAULT_TOKEN, Simulator, SimulatorConfig, Switches
 from tests.e2e.conftest import SCALE, World
+from tests.support.formats import check_letters, check_statuses
 from tests.support.kafka import Cluster, Record
 from tests.support.process import BridgeProcess
 
@@ -177,6 +178,11 @@ def test_a_restart_sets_nothing_aside_a_second_time(aftermath: Aftermath, kind: 
 def test_the_metrics_count_them_and_the_symbols_that_run_on_an_older_record(aftermath: Aftermath) -> None:
     assert metric(aftermath, "tickbridge_subscriptions_running_on_old_record") == len(VALUES)
     assert metric(aftermath, 'tickbridge_control_records_total{result="invalid"}') == len(VALUES) + len(KEYS) + 1
+
+
+def test_every_status_and_every_letter_is_what_its_schema_says(aftermath: Aftermath) -> None:
+    check_letters(aftermath.world.cluster.read_all(aftermath.world.topic("dead_letters")))
+    check_statuses(aftermath.world.cluster.read_all(aftermath.world.topic("status")))
 
 
 def metric(aftermath: Aftermath, name: str) -> float:

@@ -103,7 +103,7 @@ def test_a_request_without_an_answer_is_repeated_once_and_then_the_connection_en
     assert bridge.wait_for("upstream_disconnected", timeout_s=10)["reason"] == "unanswered"
     asked = venue.requests(SUBSCRIBE, 1)[before:]
     assert [set(one.codes) for one in asked] == [{*CODES, "TSLA.US"}] * 2
-    assert asked[1].at - asked[0].at >= ACK_S
+    assert asked[1].at - asked[0].at > 0.9 * ACK_S  # the first may have been longer on its way
     assert metric(bridge, "tickbridge_upstream_requests_total", kind="subscribe", result="unanswered") == 2
     venue.wait_until_subscribed(*CODES, "TSLA.US", timeout=10)
     # The answers are missed, not the ticks: the first request of the new connection holds what was accepted before.

@@ -102,7 +102,9 @@ def test_a_bad_record_is_set_aside_once_and_the_last_good_one_stays_in_force_thr
     second = make_bridge(world.settings(venue))
     venue.wait_for(lambda record: len(record.connections) == 2, timeout=20)
     venue.wait_until_subscribed("AAPL.US", "TSLA.US", timeout=20)
-    await_states(world, {"AAPL.US": "invalid", "TSLA.US": "waiting"})
+    found = await_states(world, {"AAPL.US": "invalid", "TSLA.US": "waiting"})
+    assert found["AAPL.US"]["effective"] == {"code": "AAPL.US", "priority": 3}
+    assert "tickbridge_subscriptions_running_on_old_record 1.0" in second.get("/metrics")[1].decode()
     assert second.stop() == 0
     # Compaction was nudged with a copy of some record, the bad one perhaps: each offset is set aside once.
     letters = [

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its stubs f
 from typer.testing import CliRunner, Result
 
 from bridge.cli import app
+from bridge.cli.apply import EXIT_DIFFERS
 from bridge.errors import EXIT_KAFKA, EXIT_OK
 from bridge.publish import acls
 from bridge.publish.acls import Grant, Kind, Operation, Who
@@ -52,14 +54,8 @@ KINDS = ("subscriptions", "ticks", "status", "gaps", "dead_letters", "state")
 #: Seconds that anything here may take until it is a failure.
 PATIENCE_S = 20.0
 
-#: What the bridge looks for or joins before anything else; without it, `run` ends and names it.
-AT_START = {
-    ("subscriptions", "READ"),
-    ("ticks", "WRITE"),
-    ("status", "READ"),
-    ("dead_letters", "WRITE"),
-    ("group", "READ"),
-}
+#: What the bridge learns only when it writes: the topics are there, and may be read. Anything else ends `run` at once.
+ONLY_WHEN_WRITTEN = {("status", "WRITE"), ("state", "WRITE")}
 
 
 def login(user: str) -> dict[str, str]:
@@ -237,6 +233,7 @@ def test_with_its_rights_the_bridge_gets_ready_publishes_and_tells(deployment: D
         bridge.wait_until("ticks published", lambda: bridge.status()["accounts"]["published"] > 0)
         assert bridge.stop() == EXIT_OK
         assert not bridge.count("notice_refused")
+        assert not bridge.count("report_topic_trouble")
     assert {tick.key for tick in cluster.read_all(topics.ticks)} == {b"AAPL.US"}
     assert {status.key for status in cluster.read_all(topics.status)} == {b"AAPL.US", b"TSLA.US"}
     (dead,) = cluster.read_all(topics.dead_letters)
@@ -255,23 +252,46 @@ def test_with_its_rights_the_bridge_writes_and_reads_every_topic_that_it_should(
 
 
 @pytest.mark.parametrize(("number", "kind", "operation"), cases(Who.BRIDGE))
-def test_without_one_right_of_the_bridge_it_says_so_or_kafka_does(
+def test_without_one_right_of_the_bridge_it_says_so_and_check_names_the_right(
     deployment: Deployment, number: int, kind: str, operation: Operation
 ) -> None:
     deployment.make_topics()
     missing = deployment.grants[number]
     deployment.allow(all_but(number, deployment.grants))
-    if (kind, operation) in AT_START:
-        with running(deployment, "ws://127.0.0.1:1/") as bridge:
+    deployment.cluster.produce(deployment.topics.subscriptions, [("AAPL.US", "{}")])
+    with running(deployment, "ws://127.0.0.1:1/") as bridge:
+        if (kind, operation) in ONLY_WHEN_WRITTEN:
+            assert "TOPIC_AUTHORIZATION_FAILED" in bridge.wait_for("notice_refused", topic=missing.name)["why"]
+        else:
             assert bridge.wait(PATIENCE_S) == EXIT_KAFKA
             line = bridge.wait_for("kafka_unusable")
-        assert missing.name in line["what"]
-        assert "grant" in line["remedy"]
-    else:
-        attempt = deployment.written_by if operation is Operation.WRITE else deployment.read_by
-        error = attempt(Who.BRIDGE, missing.name)
-        assert error is not None
-        assert error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED
+            assert missing.name in line["what"]
+            assert "grant" in line["remedy"]
+    findings = checked(deployment)
+    failed = [one for one in findings if one["verdict"] == "fail" and one["check"].startswith("access")]
+    assert [one["check"] for one in failed] == [f"access to {missing.kind} {missing.name}"]
+    assert f"{operation} on the {missing.kind} {missing.name}" in failed[0]["hint"]
+
+
+def checked(deployment: Deployment) -> list[dict[str, str]]:
+    """Let the bridge's user run `check`; nothing but Kafka matters here."""
+    result = deployment.types(Who.BRIDGE, "check", "-o", "json")
+    return [dict(one) for one in json.loads(result.stdout)]
+
+
+@pytest.mark.parametrize("more", [(), (Operation.DESCRIBE_CONFIGS,)])
+def test_with_its_rights_check_has_nothing_against_them_and_compares_settings_where_it_may(
+    deployment: Deployment, more: tuple[Operation, ...]
+) -> None:
+    deployment.make_topics()
+    given = [one for one in deployment.grants if one.who is Who.BRIDGE]
+    given += [Grant(Who.BRIDGE, Kind.TOPIC, name, one, "") for name in acls.names(deployment.topics) for one in more]
+    deployment.allow(given)
+    findings = checked(deployment)
+    access = [one["verdict"] for one in findings if one["check"].startswith("access to topic")]
+    assert access == ["ok"] * len(KINDS)
+    policies = {one["verdict"] for one in findings if one["check"].startswith("topic ")}
+    assert ("skip" in policies) is not bool(more)
 
 
 def test_statuses_that_may_not_be_written_are_reported_and_ticks_go_on(
@@ -310,6 +330,21 @@ def test_with_their_rights_operators_can_run_their_commands(deployment: Deployme
     for words in COMMANDS.values():
         result = deployment.types(Who.OPERATOR, *words)
         assert result.exit_code == EXIT_OK, (words, result.output)
+
+
+def test_with_the_rights_to_read_the_control_topic_alone_a_job_can_compare_a_file(
+    deployment: Deployment, tmp_path: Path
+) -> None:
+    stocked(deployment)
+    reading = (Operation.READ, Operation.DESCRIBE)
+    mine = (deployment.topics.subscriptions, f"{deployment.name}-reader")
+    operators = [one for one in deployment.grants if one.who is Who.OPERATOR]
+    deployment.allow(one for one in operators if one.name in mine and one.operation in reading)
+    for text, code in (("AAPL.US: {}", EXIT_OK), ("TSLA.US: {}", EXIT_DIFFERS)):
+        file = tmp_path / "symbols.yaml"
+        file.write_text(f"subscriptions:\n  {text}\n")
+        result = deployment.types(Who.OPERATOR, "subscriptions", "diff", "-f", str(file))
+        assert result.exit_code == code, result.output
 
 
 @pytest.mark.parametrize(("number", "kind", "operation"), cases(Who.OPERATOR))

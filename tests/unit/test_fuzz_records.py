@@ -98,9 +98,9 @@ def test_no_status_record_confuses_the_book(heard: list[tuple[bytes | None, byte
     book = StatusBook("ours", "me")
     for key, value in heard:
         book.hear(key, value)
-    book.remembers("A", 0, 3)
+    book.remembers("A", 0, 3, 4)
     writes = book.due([], {0: []}, 1)
-    assert all(value is None for _, value in writes)
+    assert all(write.value is None for write in writes)
     # What the book has nulled once it does not null again.
     assert book.due([], {0: []}, 2) == []
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,7 @@ _CODE = re.compile(r"`([^`]+)`")
 _LINK = re.compile(r"\]\(([^)\s]+)\)|^\[[^\]]+\]: (\S+)", re.MULTILINE)
 _HEADING = re.compile(r"^#{1,6} +(.+?) *$", re.MULTILINE)
 _OUR_FILE = re.compile(r"(?<![\w/-])(?:bench|bridge|docs|schemas|scripts|tests)/[\w./-]+\.\w+")
+_NAME = re.compile(r"(?<![\w.])[A-Za-z][A-Za-z0-9]*(?:__?[A-Za-z0-9]+)+")
 _SWITCH = re.compile(r"[a-z_]+=[\w./]+")
 
 
@@ -107,6 +109,64 @@ def test_every_section_file_and_heading_that_a_page_points_to_is_there(page: Pat
     assert dangling(text) == []
     assert list(broken_links(page, text)) == []
     assert [name for code in spans(text) for name in _OUR_FILE.findall(code) if not is_there(name)] == []
+
+
+@cache
+def words_of_ours() -> str:
+    """Give everything that may bear a name that a page speaks of: code, schemas, the chart, the benchmarks."""
+    kinds = {".py", ".json", ".yaml", ".yml", ".tpl", ".html"}
+    rooms = ("bridge", "bench", "deploy", "examples", "helm", "schemas", "scripts", "tests/support")
+    files = [path for room in rooms for path in sorted((ROOT / room).rglob("*")) if path.suffix in kinds]
+    return "\n".join(f"{path.stem} {path.read_text(encoding='utf-8')}" for path in files)
+
+
+def unknown_names(text: str) -> list[str]:
+    """List what a page writes as code, looks like a name in the code (two words or more), and is none."""
+    found = []
+    for name in _NAME.findall(" ".join(code for code in spans(text) if "::" not in code and ".py" not in code)):
+        bare = re.sub(r"^(?:TICKBRIDGE_|tickbridge_)|(?:_total|_seconds)$", "", name)
+        parts = bare.lower().split("__")[-1] if "__" in bare else bare
+        if parts not in words_of_ours():
+            found.append(name)
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_events_settings_metrics_and_words_that_a_page_names_are_there(page: Path) -> None:
+    foreign = {"websocket_interface", "python_info"}  # a folder of AllTick's, a metric of Prometheus' library
+    assert set(unknown_names(page.read_text())) <= foreign
+
+
+def test_a_name_that_nobody_has_is_found() -> None:
+    text = "`upstream_connected`, `TICKBRIDGE_HTTP__PORT`, `kafka_tired`, `tickbridge_gaps_total`, `HTTP__HARBOUR`"
+    assert unknown_names(text) == ["kafka_tired", "HTTP__HARBOUR"]
+
+
+def rooms() -> dict[str, set[str]]:
+    """Read the table of rooms on the page of the design: what each row names, directories included."""
+    section = (ROOT / "docs/design.md").read_text().split("## The rooms")[1].split("\n## ")[0]
+    rows = [line.strip("|").split(" | ") for line in section.splitlines() if line.startswith("| ")]
+    return {room.strip(" `"): set(_CODE.findall(files[-1])) for room, *files in rows}
+
+
+def test_every_file_of_the_bridge_stands_in_its_room_on_the_page_of_the_design() -> None:
+    named, missing = rooms(), []
+    for path in sorted((ROOT / "bridge").rglob("*.py")):
+        room = f"{path.parent.relative_to(ROOT / 'bridge')}/"
+        if path.stem.startswith("__"):
+            continue
+        row = named.get(room, named["what all share"])
+        missing += [] if path.stem in row else [str(path.relative_to(ROOT))]
+    assert missing == []
+
+
+def test_every_file_that_the_page_of_the_design_names_in_a_room_is_there() -> None:
+    there = {path.name for path in (ROOT / "bridge").rglob("*")} | {
+        path.stem for path in (ROOT / "bridge").rglob("*.py")
+    }
+    named = {name.rstrip("/") for files in rooms().values() for name in files}
+    assert len(named) > 90
+    assert named <= there
 
 
 def test_the_contract_has_its_seven_sections_and_twelve_guarantees() -> None:

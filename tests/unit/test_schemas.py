@@ -4,16 +4,25 @@ import copy
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from jsonschema import Draft202012Validator
 from referencing import Registry, Resource
 
 from bridge import schemas
 from bridge.control import records
-from bridge.model import State
+from bridge.errors import BadRecord
+from bridge.model import Interrupted, Missed, Resumed, State, SymbolState, Truth
+from bridge.publish import notices
+from bridge.publish.gaps import GapBook
+from bridge.publish.statuses import StatusBook
+from bridge.ticks.normalise import Normaliser
+from bridge.ticks.symbols import Symbols
 
 TICK = {
     "v": 1,
@@ -42,6 +51,8 @@ STATUS = {
     "control_partition": 0,
     "control_offset": 17,
     "effective": {"priority": 5},
+    "effective_state": "rejected",
+    "effective_reason": "venue_600",
     "session": 1789999876543210,
     "instance": "tickbridge-0",
     "warnings": ["unknown field 'prio'"],
@@ -73,6 +84,7 @@ STATE = {
     "written_us": 1790000000500000,
     "ended": "stop",
     "set_aside": 7,
+    "set_aside_symbols": 9,
     "open": [{"cause": "stop", "from_us": 1790000000301557, "session_before": 17, "symbols": ["AAPL.US"]}],
 }
 HEADERS = {
@@ -153,6 +165,8 @@ BAD: list[tuple[str, str, Any]] = [
     ("status", "control_offset", "17"),
     ("status", "effective", {"priority": "high"}),
     ("status", "effective", []),
+    ("status", "effective_state", "invalid"),
+    ("status", "effective_reason", ""),
     ("status", "session", "1"),
     ("status", "instance", 0),
     ("status", "warnings", "one"),
@@ -197,6 +211,7 @@ BAD: list[tuple[str, str, Any]] = [
 ]
 
 
+@cache
 def validator(name: str) -> Draft202012Validator:
     documents = [schemas.load(each) for each in schemas.names()]
     registry: Registry[Any] = Registry().with_resources(
@@ -207,6 +222,11 @@ def validator(name: str) -> Draft202012Validator:
 
 def accepts(name: str, value: object) -> bool:
     return bool(validator(name).is_valid(value))
+
+
+def problems(name: str, value: object) -> list[str]:
+    """Say what keeps a value from fitting a schema."""
+    return [f"{name} {value}: {problem.message}" for problem in validator(name).iter_errors(value)]
 
 
 def test_there_is_a_schema_for_each_format_that_is_written() -> None:
@@ -301,6 +321,100 @@ def test_the_reasons_of_dead_letters_are_those_that_the_codec_gives() -> None:
     assert [reason for reason in given if reason not in re.findall(r"\w+", described)] == []
 
 
+# The examples are what the code reads and writes, not what somebody thought that it does
+
+
+def examples(name: str) -> list[dict[str, Any]]:
+    return list(schemas.load(name)["examples"])
+
+
+@pytest.mark.parametrize("example", examples("control"), ids=str)
+def test_an_example_of_a_control_record_is_read_and_written_as_it_stands(example: dict[str, Any]) -> None:
+    found = records.decode(b"AAPL.US", json.dumps(example).encode())
+    assert found is not None
+    assert not found.warnings
+    assert json.loads(records.encode(found)[1]) == example
+
+
+@dataclass(frozen=True)
+class Pushed:
+    """A tick as a dialect hands it on; what is left out the venue did not send."""
+
+    code: str
+    price: str
+    volume: str | None = None
+    turnover: str | None = None
+    open_24h: str | None = None
+    side: int | None = None
+    seq: str | None = None
+    time: str | None = None
+
+
+@pytest.mark.parametrize("example", examples("tick"), ids=lambda one: str(one["symbol"]))
+def test_an_example_of_a_tick_is_what_becomes_of_such_a_push(example: dict[str, Any]) -> None:
+    sides: dict[int | str | None, str] = {1: "buy"}
+    symbols = Symbols(example["venue"])
+    symbols.desire({example["code"]: example["symbol"]})
+    push = Pushed(
+        **{name: example[name] for name in ("code", "price", "volume", "turnover", "seq") if name in example},
+        side=1 if example.get("side") == "buy" else None,
+        time=str(example["ts_event_us"] // 1000) if "ts_event_us" in example else None,
+    )
+    batch = Normaliser(sides, without_seq=True).batch([push], symbols, example["ts_recv_us"], example["session"])
+    assert [json.loads(value) for _, value, _ in batch.records] == [example]
+
+
+@pytest.mark.parametrize("example", examples("status"), ids=lambda one: str(one["state"]))
+def test_an_example_of_a_status_is_what_is_written_of_such_a_symbol(example: dict[str, Any]) -> None:
+    told = [example.get(name, "") for name in ("symbol", "code", "reason", "detail")]
+    symbol, code, reason, detail = told
+    row = SymbolState(symbol, code, State(example["state"]), reason, detail, example.get("last_tick_us", 0))
+    place = example["control_partition"], example["control_offset"]
+    beneath = example.get("effective_state", ""), example.get("effective_reason", "")
+    session = example.get("session", 0)
+    truth = Truth(row, place, effective=example["effective"], session=session, beneath=beneath)
+    book = StatusBook(example["bridge"], example["instance"])
+    (write,) = book.due([truth], {place[0]: {symbol}}, example["since_us"])
+    assert (write[0], json.loads(write[1] or b"")) == (symbol.encode(), example)
+
+
+def test_the_example_of_an_unusable_record_says_what_the_codec_says() -> None:
+    (example,) = [one for one in examples("status") if one["state"] == "invalid"]
+    with pytest.raises(BadRecord) as found:
+        records.decode(example["symbol"].encode(), b'{"priority":"high"}')
+    assert (found.value.reason, found.value.detail) == (example["reason"], example["detail"])
+    assert found.value.reason == examples("dead-letter-headers")[0]["tickbridge-reason"]
+
+
+def test_the_examples_of_gaps_are_what_the_book_of_gaps_writes() -> None:
+    broken, overflow = examples("gap")
+    book = GapBook(broken["bridge"])
+    symbols = {broken["symbol"]: (broken["code"], broken["last_seq"])}
+    book.interrupted(Interrupted(0, broken["cause"], broken["from_us"], broken["session_before"], symbols))
+    book.resumed(Resumed(0, broken["to_us"], broken["session_after"], frozenset(symbols)))
+    book.missed(Missed(overflow["symbol"], "overflow", overflow["lost"], overflow["from_us"], overflow["to_us"]))
+    assert [json.loads(value) for _, value in book.take(9)] == [broken, overflow]
+
+
+@pytest.mark.parametrize("example", examples("state"), ids=str)
+def test_an_example_of_a_state_is_read_and_written_as_it_stands(example: dict[str, Any]) -> None:
+    found = notices.read_state(json.dumps(example).encode())
+    assert found is not None
+    _, value = notices.state(found, bridge=example["bridge"], partition=example["partition"])
+    assert json.loads(value) == example
+
+
+@pytest.mark.parametrize("name", ["status", "gap", "state"])
+def test_what_the_bridge_reads_of_its_own_records_it_reads_beside_fields_of_the_future(name: str) -> None:
+    future = {**WHOLE[name], "field_of_the_future": {"any": ["thing"]}}
+    value = json.dumps(future).encode()
+    if name == "state":
+        assert notices.read_state(value) == notices.read_state(json.dumps(WHOLE[name]).encode())
+    else:
+        kind = {"status": notices.Status, "gap": notices.Gap}[name]
+        assert msgspec.json.decode(value, type=kind) == msgspec.json.decode(json.dumps(WHOLE[name]), type=kind)
+
+
 def examples_in_readme() -> Iterator[tuple[str, object]]:
     """Give each JSON block of the README with the schema that was linked last before it."""
     readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
@@ -313,6 +427,6 @@ def examples_in_readme() -> Iterator[tuple[str, object]]:
 
 def test_the_records_in_the_readme_are_examples_of_the_schemas() -> None:
     shown = list(examples_in_readme())
-    assert {"control", "tick"} <= {name for name, _ in shown}
+    assert [name for name, _ in shown] == ["control", "tick", "status", "gap"]
     for name, example in shown:
         assert example in schemas.load(name)["examples"]

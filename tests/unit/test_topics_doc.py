@@ -68,6 +68,15 @@ def test_every_topic_and_every_schema_has_its_section() -> None:
         assert cell(spec.name, "Cleanup policy") == f"`{spec.config['cleanup.policy']}`"
         assert cell(spec.name, "Partitions").split(",")[0] == str(spec.partitions)
         assert f"(../schemas/{page.schema}.schema.json)" in cell(spec.name, "Schema")
+        assert f"; {spec.config['min.insync.replicas']} of them" in cell(spec.name, "Replicas")
+
+
+def test_nothing_that_a_topic_is_made_with_is_left_out() -> None:
+    told_elsewhere = {"cleanup.policy", "retention.ms", "delete.retention.ms", "min.insync.replicas"}
+    for spec in topics.plan(TopicSettings()):
+        others = {f"`{key}={value}`" for key, value in spec.config.items() if key not in told_elsewhere}
+        found = re.findall(r"^\| Made with \| (.*) \|$", section(spec.name), re.MULTILINE)
+        assert set(", ".join(found).split(", ")) - {""} == others
 
 
 def test_the_settings_that_are_named_exist() -> None:

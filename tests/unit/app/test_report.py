@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from bridge.app.report import UNSEEN_US, may_miss, memory_of
+from bridge.app.report import UNSEEN_US, may_miss, memory_of, truths_of
 from bridge.app.wants import REMOVAL_HELD
-from bridge.model import Desired, Memory, Progress, State, Subscription, Wanted
+from bridge.control.desired import Fold
+from bridge.model import Board, Desired, Memory, Progress, State, Subscription, SymbolState, Truth, Wanted
 from bridge.publish.notices import Status
 from bridge.upstream.reconcile import ACCEPTED_BEFORE
 
@@ -28,8 +29,10 @@ def status(state: State, reason: str = "", **fields: object) -> Status:
         (status(State.OFFLINE, ACCEPTED_BEFORE), True),
         (status(State.PENDING, ACCEPTED_BEFORE), True),
         (status(State.OFFLINE, REMOVAL_HELD), True),
-        (status(State.INVALID, "not_json", last_tick_us=T0), True),
-        (status(State.INVALID, "not_json"), False),
+        (status(State.INVALID, "not_json", effective_state="waiting"), True),
+        (status(State.INVALID, "not_json", effective_state="offline", effective_reason=ACCEPTED_BEFORE), True),
+        (status(State.INVALID, "not_json", effective_state="disabled", last_tick_us=T0), False),
+        (status(State.INVALID, "not_json", last_tick_us=T0), False),
         (status(State.OFFLINE), False),
         (status(State.PENDING), False),
         (status(State.OVER_CAP), False),
@@ -44,6 +47,12 @@ def test_a_status_tells_what_was_in_force_and_what_the_venue_said() -> None:
     assert memory_of(status(State.LIVE)).wanted == Wanted(Subscription("A", priority=2), 5)
     assert memory_of(status(State.REJECTED, "venue_604")).refused == 604
     assert memory_of(status(State.REJECTED, "duplicate_code")).refused == 0
+    beneath = status(State.INVALID, "not_json", effective_state="rejected", effective_reason="venue_600")
+    assert memory_of(beneath).refused == 600
+
+
+def test_what_was_pending_beneath_a_bad_record_may_have_been_accepted_unseen() -> None:
+    assert memory_of(status(State.INVALID, "not_json", effective_state="pending")).state == State.PENDING
 
 
 @pytest.mark.parametrize("effective", [None, {"priority": "x"}])
@@ -86,3 +95,47 @@ def test_who_ended_in_order_has_said_everything() -> None:
 
 def test_a_symbol_that_nobody_wants_any_more_misses_nothing() -> None:
     assert may_miss(wanted("B", T0 + 2 * UNSEEN_US), {"A": Memory("A.US", accepted=True)}, Progress(T0, T0)) == {}
+
+
+# What the statuses should say
+
+
+def fold(*records: tuple[bytes, bytes | None]) -> Fold:
+    """Fold records of a partition that was read to its end."""
+    made = Fold(0)
+    for offset, (key, value) in enumerate(records):
+        made.apply(offset, key, value)
+    made.caught_up(len(records))
+    return made
+
+
+def board(state: State = State.LIVE, reason: str = "", **fields: object) -> Board:
+    """Make what the feed says of A, which rests on these fields of its record."""
+    row = SymbolState("A", "A.US", state, reason, last_tick_us=5)
+    rests_on = Wanted(Subscription("A", **fields), 0)  # type: ignore[arg-type]
+    return Board(rows={0: {"A": row}}, sessions={0: 7}, wanted={0: {"A": rests_on}})
+
+
+def test_a_row_goes_with_the_record_that_it_rests_on_not_with_a_newer_one() -> None:
+    (truth,) = truths_of(fold((b"A", b'{"priority":1}'), (b"A", b'{"enabled":false}')), board(priority=1))
+    assert (truth.row.state, truth.effective, truth.control) == (State.LIVE, {"priority": 1}, (0, 0))
+
+
+def test_a_symbol_whose_record_is_gone_stays_what_it_is_until_the_feed_knows() -> None:
+    (truth,) = truths_of(fold((b"A", b"{}"), (b"A", None)), board())
+    assert (truth.row.state, truth.effective) == (State.LIVE, {})
+
+
+def test_nothing_is_said_of_a_symbol_that_nobody_has_judged_unless_its_record_cannot_be_used() -> None:
+    found = {truth.row.symbol: truth for truth in truths_of(fold((b"B", b"{}"), (b"C", b"{}"), (b"C", b"x")), board())}
+    assert set(found) == {"A", "C"}
+    assert (found["C"].row.state, found["C"].effective, found["C"].beneath) == (State.INVALID, {}, ("", ""))
+
+
+def test_beneath_a_bad_record_stands_what_becomes_of_the_one_in_force() -> None:
+    bad = fold((b"A", b"{}"), (b"A", b"x"))
+    (truth,) = truths_of(bad, board(State.REJECTED, "venue_600"))
+    assert (truth.row.state, truth.row.reason, truth.row.code) == (State.INVALID, "not_json", "A.US")
+    assert (truth.effective, truth.beneath, truth.control) == ({}, ("rejected", "venue_600"), (0, 1))
+    (nothing,) = truths_of(fold((b"A", b"x")), Board())
+    assert nothing == Truth(nothing.row, (0, 0), None)

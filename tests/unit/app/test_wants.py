@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 from pydantic import SecretStr
 
-from bridge.app.wants import JUDGE_S, NEVER_TICKED, NO_TICK, REMOVAL_HELD, Wants
+from bridge.app.wants import JUDGE_S, NAMED, NEVER_TICKED, NO_TICK, REMOVAL_HELD, Wants
 from bridge.model import (
     Desired,
     Event,
@@ -227,6 +227,82 @@ def test_what_the_status_topic_remembers_as_accepted_is_held_and_trusted() -> No
     plan = cast("Plan", stage.plan())
     assert set(plan.ask.codes) == set(MANY)
     assert stage.states()["BAD.US"] == ("rejected", "venue_600")
+
+
+def test_held_symbols_keep_their_room_in_a_full_plan_though_others_wait_for_it() -> None:
+    stage = Stage(*MANY, "41.HK", "42.HK", market="stock", cap=40).later(HOLD_S)
+    assert stage.states()["42.HK"] == ("over_cap", "over_cap")
+    rest = [*MANY[20:], "41.HK", "42.HK"]
+    stage.want(*rest)  # half: not held, and the two that waited are to have the room
+    assert stage.states()["42.HK"] == ("pending", "")
+    stage.later(0.05).want(*rest[1:])  # the venue was not told yet
+    assert stage.wants.held_count == 21
+    assert stage.plan() is None
+    assert {stage.states()[symbol] for symbol in ("41.HK", "42.HK")} == {("over_cap", "over_cap")}
+
+
+def test_symbols_without_room_do_not_count_as_accepted() -> None:
+    stage = Stage(*MANY, market="stock", cap=40).later(HOLD_S)
+    vips = tuple(f"{number}.HK" for number in range(101, 121))
+    fields = {symbol: {"priority": 1} for symbol in vips}
+    stage.want(*MANY, *vips, **fields).grant()
+    displaced = {symbol for symbol, (state, _) in stage.states().items() if state == "over_cap"}
+    assert displaced == set(MANY[20:])
+    stage.later(HOLD_S + 1)
+    stage.want(*MANY[:20], *vips[11:], **fields)  # 11 of 40, and the displaced ones
+    assert stage.wants.held_count == 0
+    stage.grant().later(HOLD_S)
+    stage.want(*MANY[:14], **fields)  # 15 of 29
+    assert stage.wants.held_count == 15
+
+
+def test_of_an_orphaned_topic_only_what_the_venue_accepted_is_called_held() -> None:
+    stage = Stage("AAPL.US", "700.HK", market="stock")
+    stage.want("AAPL.US", "700.HK", "BAD.US").refuse(600)
+    while stage.plan() is not None:
+        _ = stage.refuse(600) if "BAD.US" in cast("Plan", stage.plan()).ask.codes else stage.grant()
+    names = ("AAPL.US", "700.HK", "BAD.US", "NEW.US")
+    wanted = {symbol: Wanted(Subscription(symbol), number) for number, symbol in enumerate(names)}
+    stage.wants.want(Desired(0, wanted), stage.now)
+    stage.wants.want(Desired(0, wanted, orphaned=True), stage.now)
+    expected = {
+        "AAPL.US": ("waiting", REMOVAL_HELD), "700.HK": ("waiting", REMOVAL_HELD),
+        "BAD.US": ("rejected", "venue_600"),  # whoever comes next leaves it alone
+        "NEW.US": ("pending", ""),  # and asks for this one apart
+    }  # fmt: skip
+    assert stage.states() == expected
+    expected |= dict.fromkeys(("AAPL.US", "700.HK"), ("offline", REMOVAL_HELD)) | {"NEW.US": ("offline", "")}
+    assert stage.states(connected=False) == expected
+    assert stage.rows()["AAPL.US"].detail == "its topic was made anew: held until it has records"
+    event, fields = stage.lines.events[-1]
+    assert (event, fields["topic_made_anew"], "for_s" in fields) == ("removals_held", True, False)
+    stage.wants.want(Desired(0, {"AAPL.US": wanted["AAPL.US"]}), stage.now)
+    assert stage.lines.events[-1][0] == "removals_released"
+
+
+def test_the_log_tells_of_what_is_newly_held_and_of_what_is_released_in_one_stroke() -> None:
+    stage = Stage(*MANY, market="stock").later(HOLD_S)
+    stage.want(*MANY[30:])
+    names = [symbol for symbol in MANY if symbol not in MANY[10:31]]  # 10 come back, one more goes
+    stage.want(*MANY[:10], *MANY[31:])
+    assert stage.wants.held_count == 21
+    told = [(event, fields["symbols"], fields.get("among_them")) for event, fields in stage.lines.events]
+    assert told == [
+        ("removals_held", 30, sorted(MANY[:30])[:NAMED]),
+        ("removals_held", 21, [MANY[30]]),
+        ("removals_released", 10, sorted(MANY[:10])),
+    ]
+    assert set(stage.rows()) == {*names, *MANY[10:31]}
+
+
+def test_a_new_patience_takes_effect_without_a_request() -> None:
+    stage = Stage("BTCUSDT", "ETHUSDT").later(10.0, "BTCUSDT", "ETHUSDT").later(10.0)
+    stage.want("ETHUSDT", "BTCUSDT", BTCUSDT={"stale_after_s": 5.0})
+    assert stage.plan() is None
+    stage.later(JUDGE_S)
+    assert stage.states() == {"BTCUSDT": ("stale", NO_TICK), "ETHUSDT": ("live", "")}
+    stage.want("ETHUSDT", "BTCUSDT").later(JUDGE_S)
+    assert stage.states() == {"BTCUSDT": ("live", ""), "ETHUSDT": ("live", "")}
 
 
 # Stale

@@ -90,7 +90,7 @@ def test_a_state_record_says_what_its_schema_says_and_can_be_read_again() -> Non
     left = OpenGap("stop", SINCE_US, 17, ("A", "B")), OpenGap("disconnect", SINCE_US - 1, 0, ("C",))
     for progress in (
         Progress(SINCE_US, SINCE_US + 1, instance="one"),
-        Progress(SINCE_US, SINCE_US + 1, 17, SINCE_US - 5, "one", "stop", left, 9),
+        Progress(SINCE_US, SINCE_US + 1, 17, SINCE_US - 5, "one", "stop", left, 9, 12),
     ):
         key, value = notices.state(progress, bridge="prices", partition=3)
         assert key == b"prices/3"
