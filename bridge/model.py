@@ -78,6 +78,7 @@ class Memory:
     state: str = ""
     refused: int = 0
     since_us: int = 0
+    partition: int = -1  # where its control record stood
 
 
 #: One Kafka record on its way: key, value, timestamp in milliseconds.

@@ -93,8 +93,9 @@ class Control:
         """Tell the feed that a partition is ours."""
         if self._topic is not None and self._report is not None:
             self._lost.pop(partition, None)
-            memory, progress = self._report.assigned(partition)
-            self._mailbox.put(Assigned(partition, self._topic.partitions, memory, progress))
+            partitions = self._topic.partitions
+            memory, progress = self._report.assigned(partition, partitions)
+            self._mailbox.put(Assigned(partition, partitions, memory, progress))
 
     def on_desired(self, desired: Desired) -> None:
         """Tell the feed what is desired."""
@@ -120,7 +121,9 @@ class Control:
 
     def remembered(self, partition: int) -> Mapping[str, Wanted]:
         """Look up what was in force in a partition, as its statuses say."""
-        memory = self._report.memory(partition) if self._report is not None else {}
+        if self._report is None or self._topic is None:
+            return {}
+        memory = self._report.memory(partition, self._topic.partitions)
         return {symbol: one.wanted for symbol, one in memory.items() if one.wanted is not None}
 
     def on_lost(self, partitions: Sequence[int]) -> None:

@@ -11,6 +11,7 @@ import re
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import msgspec
@@ -110,7 +111,8 @@ def memory_of(status: Status) -> Memory:
         state in (State.PENDING, State.OFFLINE) and reason in (ACCEPTED_BEFORE, REMOVAL_HELD)
     )
     refused = int(venue_refusal[1]) if venue_refusal else 0
-    return Memory(status.code, wanted, accepted, state, refused, status.since_us)
+    place = -1 if status.control_partition is None else status.control_partition
+    return Memory(status.code, wanted, accepted, state, refused, status.since_us, place)
 
 
 def may_miss(desired: Desired, memory: Mapping[str, Memory], progress: Progress) -> dict[str, str]:
@@ -142,22 +144,25 @@ class Report:
         self._again_at = 0.0
         self._state_at = 0.0
         self._arrived: dict[int, tuple[Mapping[str, Memory], Progress | None]] = {}  # nothing is desired of it yet
+        self._partitions = 1  # of the control topic
         self._lost: frozenset[int] = frozenset()  # nobody knows whose these partitions are
         # Partition -> the offsets before which unusable records have their letters: those without and with a symbol.
         self._set_aside: dict[int, list[int]] = {}
 
     # What happens to partitions
 
-    def assigned(self, partition: int) -> tuple[Mapping[str, Memory], Progress | None]:
-        """Learn that a partition is ours; give what the topics remember of it, no progress if it never left us.
+    def assigned(self, partition: int, partitions: int) -> tuple[Mapping[str, Memory], Progress | None]:
+        """Learn that a partition of so many is ours; give what the topics remember of it.
 
-        What is accepted is given then too: the connection may have been given up meanwhile.
+        There is no progress if it never left us. What is accepted is given then too: the connection may have been given
+        up meanwhile.
         """
         self._lost -= {partition}
+        self._partitions = partitions
         if self.reporter.gaps.knows(partition):
-            return self.memory(partition), None
+            return self.memory(partition, partitions), None
         self.reporter.catch_up(CATCH_UP_S)
-        memory, progress = self.memory(partition), self.reporter.progress(partition)
+        memory, progress = self.memory(partition, partitions), self.reporter.progress(partition)
         self._arrived[partition] = memory, progress
         return memory, progress
 
@@ -166,7 +171,12 @@ class Report:
         if desired.partition in self._arrived:
             memory, progress = self._arrived.pop(desired.partition)
             missing = may_miss(desired, memory, progress) if progress else {}
+            moved = {one.partition for one in memory.values()} - {desired.partition, -1}
+            theirs = {symbol for symbol, one in memory.items() if one.partition in moved}
+            missing = {symbol: code for symbol, code in missing.items() if symbol not in theirs}
             self.reporter.gaps.inherit(desired.partition, progress, missing)
+            for former in moved:
+                self._adopt(desired, memory, former)
 
     def lost(self, partitions: Sequence[int]) -> None:
         """Learn that nobody knows whose these partitions are: nothing is said of them meanwhile."""
@@ -240,9 +250,19 @@ class Report:
         fields = {"partition": partition, "offset": offset, "symbol": symbol[:100]}
         self._log("control_record_unusable", "warning", reason=record.reason, detail=record.detail, **fields)
 
-    def memory(self, partition: int) -> dict[str, Memory]:
-        """Look up what the statuses say of a partition's symbols."""
-        return {one.symbol: memory_of(one) for one in self.reporter.book.of(partition)}
+    def memory(self, partition: int, partitions: int) -> dict[str, Memory]:
+        """Look up what the statuses say of the symbols that belong to a partition of so many."""
+        return {one.symbol: memory_of(one) for one in self.reporter.book.of(partition, partitions)}
+
+    def _adopt(self, desired: Desired, memory: Mapping[str, Memory], former: int) -> None:
+        """Take over the gaps of symbols that were in another partition when the topic was divided otherwise."""
+        progress = self.reporter.progress(former)
+        if progress is None:
+            return
+        moved = {symbol: one for symbol, one in memory.items() if one.partition == former}
+        left = tuple(replace(gap, symbols=tuple(one for one in gap.symbols if one in moved)) for gap in progress.open)
+        missing = {symbol: one.code for symbol, one in moved.items() if one.accepted and symbol in desired.wanted}
+        self.reporter.gaps.adopt(desired.partition, former, replace(progress, open=left), missing)
 
     def _marks(self, partition: int) -> list[int]:
         former = self.reporter.progress(partition)
@@ -272,7 +292,8 @@ class Report:
         # Nothing is nulled before the feed has looked at what is gone: it may hold the removal.
         judged = [fold for fold in folds if fold.partition in board.wanted]
         asked = {fold.partition: fold.symbols | board.wanted[fold.partition].keys() for fold in judged}
-        if not self.reporter.write(truths, asked, time.time_ns() // 1000, hurry=hurry):
+        now_us, partitions = time.time_ns() // 1000, self._partitions
+        if not self.reporter.write(truths, asked, now_us, hurry=hurry, partitions=partitions):
             self._seen = ()
 
     def _write_state(self, partition: int, safety: Safety, *, ended: str = "") -> None:

@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -32,9 +31,11 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 from bridge.control import kafka
 from bridge.control.deference import Deference
 from bridge.control.desired import Fold, Result, UnusableNames
+from bridge.control.division import Division, News
+from bridge.control.share import Share
 from bridge.control.standing import Standing
 from bridge.kafka import Log, library_logger, opened
-from bridge.model import ControlSnapshot, Desired, Unusable
+from bridge.model import ControlSnapshot, Unusable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -57,19 +58,6 @@ ASK_AGAIN_S = 2.0
 REREAD_S = 1.0
 
 
-@dataclass(slots=True)
-class _Share:
-    """A partition that is ours, or was ours when the group lost us."""
-
-    fold: Fold
-    owned: bool = True
-    announced: bool = False  # the listener knows that it is ours
-    known: bool = False  # the listener was told of it, and not yet that it is gone
-    caught_up: bool = False
-    next_offset: int = 0
-    told: Desired | None = None
-
-
 class ControlTopic:
     """A member of the group; it joins at the first `turn`."""
 
@@ -83,7 +71,7 @@ class ControlTopic:
         self._clock = clock
         self._standing = Standing(settings.group.session_timeout_s)
         self._deference = Deference(settings.group.session_timeout_s, holds=settings.group.lost_hold_s != 0)
-        self._shares: dict[int, _Share] = {}
+        self._shares: dict[int, Share] = {}
         self._records = Counter({str(result): 0 for result in Result})
         self._refusal: KafkaUnusable | None = None
         self._topic_trouble = ""
@@ -92,9 +80,8 @@ class ControlTopic:
         self._no_reread_before = 0.0
         self._subscribed = False
         self._ask_at = 0.0  # when to ask whether Kafka answers, while we stand aside
-        self._partitions = 1
-        self._recount = True  # the group has divided the topic, which may have grown
-        self._uncounted = False  # Kafka did not say into how many
+        self._division = Division()
+        self._divided_anew = False
         self._unusable = UnusableNames()
         self._closing = False
         self._snapshot = ControlSnapshot(records=dict(self._records))
@@ -112,14 +99,16 @@ class ControlTopic:
         message = self._consumer.poll(timeout_s)
         room, counted = RECORDS_PER_TURN, False
         while message is not None:
-            if self._recount and not counted:  # once a turn: it waits where Kafka does not answer
+            if self._division.due and not counted:  # once a turn: it waits where Kafka does not answer
                 counted = True
                 self._count_partitions()
             self._take(message)
             room -= 1
             message = self._consumer.poll(0) if room else None
-        if self._recount and not counted and self._owned():
+        if self._division.due and not counted and self._owned():
             self._count_partitions()
+        if self._divided_anew:
+            self._begin_anew()
         if self._doubted and self._clock() >= self._no_reread_before:
             self._read_again()
         self._tell()
@@ -162,7 +151,7 @@ class ControlTopic:
     @property
     def partitions(self) -> int:
         """The number of control partitions, as of the last assignment."""
-        return self._partitions
+        return self._division.partitions
 
     def close(self) -> None:
         """Leave the group, so that a successor may start; whoever calls has closed upstream before.
@@ -179,10 +168,10 @@ class ControlTopic:
         arriving = [one.partition for one in partitions]
         self._release([number for number, share in self._shares.items() if not share.owned and number not in arriving])
         for number in arriving:
-            share = self._shares.setdefault(number, _Share(Fold(number, self._listener.remembered)))
+            share = self._shares.setdefault(number, Share(Fold(number, self._listener.remembered)))
             share.fold.begin_reread()
             share.owned, share.announced, share.caught_up = True, False, False
-        self._recount |= bool(arriving)
+        self._division.due = True  # the topic may have grown
         consumer.incremental_assign(self._from_beginning(arriving))
         if not self._owned():
             self._trust_topic()  # the group could divide it: a standby has nothing to read that would tell
@@ -255,7 +244,7 @@ class ControlTopic:
         else:
             self._reach_end(share, offset)
 
-    def _reach_end(self, share: _Share, offset: int) -> None:
+    def _reach_end(self, share: Share, offset: int) -> None:
         share.next_offset = offset
         share.fold.caught_up(offset)
         self._trust_topic()
@@ -302,22 +291,32 @@ class ControlTopic:
             self._doubted = True  # not now: the partition has no leader, or the topic is gone
 
     def _count_partitions(self) -> None:
-        """Ask Kafka how many partitions there are: by that a record is judged, and a partition's time slot found."""
-        count = kafka.count_partitions(self._consumer, self._topic, ASK_S)
-        # Where Kafka does not say, as many as we know of: too many cost a wait for a slot, too few break the pace.
-        self._partitions = count or max([self._partitions, *(number + 1 for number in self._shares)])
-        for share in self._shares.values():
-            share.fold.partitions = count or 1  # unknown: no record is in the wrong one
-        if count and self._uncounted:  # what was read meanwhile may have been in the wrong one
+        former, count = self._division.partitions, kafka.count_partitions(self._consumer, self._topic, ASK_S)
+        news = self._division.heard(count, self._shares)
+        for share in self._shares.values():  # unknown: no record is in the wrong one
+            share.fold.partitions = 1 if news is News.UNKNOWN else self._division.partitions
+        if news is News.LATE:
             self._doubted, self._no_reread_before = True, 0.0
-        self._recount = self._uncounted = not count
+            self._divided_anew = not any(share.known for share in self._shares.values())
+        elif news is News.ANEW:
+            self._divided_anew = True
+            self._log("control_topic_divided_anew", level="warning", before=former, now=self._division.partitions)
+
+    def _begin_anew(self) -> None:
+        """Take what is ours as if it came just now: other symbols belong to a partition than before."""
+        self._divided_anew = False
+        owned = self._owned()
+        self._release([number for number, share in self._shares.items() if share.known])
+        for number in owned:
+            self._shares[number] = Share(Fold(number, self._listener.remembered, self._division.partitions))
+        self._doubted, self._no_reread_before = True, 0.0
 
     def _from_beginning(self, numbers: Iterable[int]) -> list[TopicPartition]:
         return [TopicPartition(self._topic, number, OFFSET_BEGINNING) for number in numbers]
 
     def _tell(self) -> None:
         for number, share in list(self._shares.items()):
-            if share.owned and not share.announced and not self._recount:
+            if share.owned and not share.announced and not self._division.due:
                 share.announced = share.known = True
                 self._listener.on_assigned(number)
             if share.announced and share.caught_up and (desired := share.fold.desired()) is not share.told:

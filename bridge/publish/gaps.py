@@ -52,12 +52,16 @@ class GapBook:
 
         Without any progress there was no predecessor, and nothing can be missing.
         """
-        mine = self._open[partition] = {}
-        if progress is None:
-            return
+        self._open[partition] = {}
+        if progress is not None:
+            self.adopt(partition, partition, progress, may_miss)
+
+    def adopt(self, partition: int, former: int, progress: Progress, may_miss: Mapping[str, str]) -> None:
+        """Take over symbols of a partition, ``former`` and ``progress``, that now belong to another of ours."""
+        mine = self._open.setdefault(partition, {})
         for left in progress.open:
             for symbol in left.symbols:
-                found = self._make(partition, symbol, left.cause, left.from_us)
+                found = self._make(former, symbol, left.cause, left.from_us)
                 self._told.add(found.id)
                 mine[symbol] = msgspec.structs.replace(
                     found, code=may_miss.get(symbol, ""), session_before=left.session

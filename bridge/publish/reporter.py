@@ -40,7 +40,7 @@ class Reporter:
     """Keeps the topics true; ``caught_up`` once those that are followed were read to their ends."""
 
     def __init__(self, settings: Settings, instance: str, log: Log, partition_of: PartitionOf) -> None:
-        self.book = StatusBook(settings.name, instance)
+        self.book = StatusBook(settings.name, instance, partition_of)
         self.gaps = GapBook(settings.name)
         self._name = settings.name
         self._topics = settings.topics
@@ -106,12 +106,14 @@ class Reporter:
         return self._states.get(notices.state_key(self._name, partition))
 
     def write(
-        self, truths: Iterable[Truth], asked: Mapping[int, Collection[str]], now_us: int, *, hurry: bool = False
-    ) -> bool:
+        self, truths: Iterable[Truth], asked: Mapping[int, Collection[str]], now_us: int, *,
+        hurry: bool = False, partitions: int = 1,
+    ) -> bool:  # fmt: skip
         """Write the statuses that differ from the truth (see StatusBook.due); tell whether there was room to."""
         if not self.caught_up or len(self._producer) > WAITING_MAX:
             return False
-        for key, value, partition in self.book.due(truths, asked, now_us, hurry=hurry, unsaid=self.letters):
+        due = self.book.due(truths, asked, now_us, hurry=hurry, unsaid=self.letters, partitions=partitions)
+        for key, value, partition in due:
             self._produce(self._topics.status, key, value, partition=partition)
         return True
 

@@ -18,7 +18,7 @@ Rules.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -65,8 +65,9 @@ class _Line:
 class StatusBook:
     """What the status topic says, by symbol; ``bridge`` is the deployment's name, ``instance`` this process."""
 
-    def __init__(self, bridge: str, instance: str) -> None:
+    def __init__(self, bridge: str, instance: str, partition_of: Callable[[bytes, int], int]) -> None:
         self._bridge = bridge
+        self._partition_of = partition_of
         self._instance = instance
         self._lines: dict[str, _Line] = {}
         self.held_back = False
@@ -103,10 +104,10 @@ class StatusBook:
         self._lines.clear()
         self.version += 1
 
-    def of(self, partition: int) -> list[Status]:
-        """Give what is known of our deployment's symbols in one control partition."""
+    def of(self, partition: int, partitions: int) -> list[Status]:
+        """Give what is known of our deployment's symbols that belong to one control partition of so many."""
         known = (line.known for line in self._lines.values())
-        return [one for one in known if one is not None and one.control_partition == partition]
+        return [one for one in known if one is not None and self._home(one.symbol, partitions) == partition]
 
     def remembers(self, symbol: str, partition: int, offset: int, end: int) -> bool:
         """Tell whether the topic already speaks of a control record, or of a newer one of the same symbol.
@@ -121,14 +122,14 @@ class StatusBook:
 
     def due(
         self, truths: Iterable[Truth], asked: Mapping[int, Collection[str]], now_us: int, *, hurry: bool = False,
-        unsaid: Collection[tuple[int, int]] = (),
+        unsaid: Collection[tuple[int, int]] = (), partitions: int = 1,
     ) -> list[Write]:  # fmt: skip
         """Give the records to write now, and take them for written.
 
-        ``asked`` has the control partitions of which everything is known, each with every symbol that is asked for in
-        it: what is in none of them is nulled. Two records of one symbol are a moment apart, unless in a ``hurry``; that
-        a control record cannot be used is not told while its dead letter is ``unsaid``. ``held_back`` tells whether any
-        waits.
+        ``asked`` has the control partitions, of so many ``partitions``, of which everything is known, each with every
+        symbol that is asked for in it: what belongs to them and is in none is nulled. Two records of one symbol are a
+        moment apart, unless in a ``hurry``; that a control record cannot be used is not told while its dead letter is
+        ``unsaid``. ``held_back`` tells whether any waits.
         """
         self.held_back = False
         writes: list[Write] = []
@@ -143,14 +144,17 @@ class StatusBook:
                 writes += self._write(line, truth, now_us)
         everything = frozenset().union(*asked.values())
         for symbol, line in list(self._lines.items()):
-            known = line.known
-            if known is None or known.control_partition not in asked or symbol in everything:
+            if line.known is None or symbol in everything or self._home(symbol, partitions) not in asked:
                 continue
             if line.refused and not line.rested(now_us):
                 self.held_back = True
             else:
                 writes += self._null(symbol, line, now_us)
         return writes
+
+    def _home(self, symbol: str, partitions: int) -> int:
+        """Give the control partition of a symbol, whichever it stood in when the topic was divided otherwise."""
+        return self._partition_of(symbol.encode(), partitions) if partitions > 1 else 0
 
     def _read(self, symbol: str, value: bytes | None) -> Status | None:
         """Read a status of our own deployment."""

@@ -28,6 +28,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its stubs f
     AlterConfigOpType,
     ConfigEntry,
     ConfigResource,
+    NewPartitions,
 )
 from confluent_kafka.cimpl import NewTopic  # confluent_kafka.admin has it too, but for no type checker
 
@@ -129,6 +130,12 @@ class Cluster:
                 return name
             time.sleep(0.02)  # metadata follows the controller's log; nobody is told when it has
         raise TimeoutError(f"topic {name} has no leaders after {timeout_s} s")
+
+    def grow_topic(self, name: str, partitions: int, timeout_s: float = 20.0) -> None:
+        """Divide a topic into more partitions; return when the controller has."""
+        admin = AdminClient(self.config())
+        new = NewPartitions(name, partitions)
+        admin.create_partitions([new], request_timeout=timeout_s)[name].result(timeout_s + 5)
 
     def delete_topic(self, name: str, timeout_s: float = 20.0) -> None:
         """Delete a topic; return when the controller has."""

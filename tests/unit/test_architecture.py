@@ -34,6 +34,7 @@ PURE = (
     "bridge.control.records",
     "bridge.control.desired",
     "bridge.control.murmur2",
+    "bridge.control.division",
     "bridge.ticks",
     "bridge.publish.backpressure",
     "bridge.publish.ledger",

@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge.control import records
+from bridge.control.murmur2 import partition_of
 from bridge.errors import BadRecord, SettingsError
 from bridge.publish import notices
 from bridge.publish.statuses import StatusBook
@@ -95,7 +96,7 @@ def test_a_control_record_as_deep_as_it_likes_is_decoded_or_bad(depth: int) -> N
     )
 )
 def test_no_status_record_confuses_the_book(heard: list[tuple[bytes | None, bytes | None]]) -> None:
-    book = StatusBook("ours", "me")
+    book = StatusBook("ours", "me", partition_of)
     for key, value in heard:
         book.hear(key, value)
     book.remembers("A", 0, 3, 4)
@@ -107,7 +108,7 @@ def test_no_status_record_confuses_the_book(heard: list[tuple[bytes | None, byte
 
 def test_a_status_record_as_deep_as_it_likes_is_passed_over() -> None:
     deep = json.dumps(STATUS).encode().replace(b'{"priority": 1}', b'{"x":%s}' % nested(5000))
-    StatusBook("ours", "me").hear(b"A", deep)
+    StatusBook("ours", "me", partition_of).hear(b"A", deep)
 
 
 @FUZZ

@@ -16,6 +16,7 @@ from referencing import Registry, Resource
 
 from bridge import schemas
 from bridge.control import records
+from bridge.control.murmur2 import partition_of
 from bridge.errors import BadRecord
 from bridge.model import Interrupted, Missed, Resumed, State, SymbolState, Truth
 from bridge.publish import notices
@@ -373,7 +374,7 @@ def test_an_example_of_a_status_is_what_is_written_of_such_a_symbol(example: dic
     beneath = example.get("effective_state", ""), example.get("effective_reason", "")
     session = example.get("session", 0)
     truth = Truth(row, place, effective=example["effective"], session=session, beneath=beneath)
-    book = StatusBook(example["bridge"], example["instance"])
+    book = StatusBook(example["bridge"], example["instance"], partition_of)
     (write,) = book.due([truth], {place[0]: {symbol}}, example["since_us"])
     assert (write[0], json.loads(write[1] or b"")) == (symbol.encode(), example)
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from bridge.control.murmur2 import partition_of
 from bridge.model import State, SymbolState, Truth
 from bridge.publish.statuses import PAUSE_US, REFUSED_PAUSE_US, StatusBook, Write
 
@@ -23,7 +24,7 @@ def due(statuses: StatusBook, truths: list[Truth], now_us: int, **given: Any) ->
 
 
 def book() -> StatusBook:
-    return StatusBook("prices", "one")
+    return StatusBook("prices", "one", partition_of)
 
 
 def told(statuses: StatusBook, *truths: Truth, at_us: int = T0) -> list[Write]:
@@ -159,11 +160,26 @@ def test_the_status_of_a_symbol_that_is_asked_for_stays_until_it_is_judged() -> 
     assert due(statuses, [], T0) == []
 
 
-@pytest.mark.parametrize("fields", [{"bridge": "another"}, {"control_partition": 1}])
-def test_only_records_of_our_own_deployment_and_partitions_are_nulled(fields: dict[str, Any]) -> None:
+def test_only_records_of_our_own_deployment_are_nulled() -> None:
     statuses = book()
-    statuses.hear(*record("THEIRS.US", **fields))
+    statuses.hear(*record("THEIRS.US", bridge="another"))
     assert due(statuses, [], T0) == []
+
+
+@pytest.mark.parametrize("place", [0, 1, 7, None])
+def test_a_symbol_that_nobody_asks_for_is_nulled_by_the_owner_of_its_partition_wherever_it_was(
+    place: int | None,
+) -> None:
+    statuses = book()
+    mine: list[str] = []
+    others: list[str] = []
+    for symbol in (f"{number}.HK" for number in range(1, 9)):
+        statuses.hear(*record(symbol, control_partition=place))
+        (mine if partition_of(symbol.encode(), 2) == 0 else others).append(symbol)
+    assert mine and others  # noqa: PT018  both, or there is nothing to tell apart
+    assert sorted(key.decode() for key, _, _ in due(statuses, [], T0, partitions=2)) == sorted(mine)
+    assert sorted(one.symbol for one in statuses.of(1, 2)) == sorted(others)
+    assert sorted(key.decode() for key, _, _ in due(statuses, [], T0, partitions=1)) == sorted(others)
 
 
 def test_a_record_that_another_deployment_wrote_about_our_symbol_is_taken_over() -> None:
@@ -190,8 +206,7 @@ def test_what_is_known_of_a_control_partition_is_of_our_own_deployment() -> None
     statuses = book()
     statuses.hear(*record(effective={"priority": 5}))
     statuses.hear(*record("OTHER.US", bridge="another"))
-    statuses.hear(*record("ELSEWHERE.US", control_partition=1))
-    assert [(one.symbol, one.effective) for one in statuses.of(0)] == [("AAPL.US", {"priority": 5})]
+    assert [(one.symbol, one.effective) for one in statuses.of(0, 1)] == [("AAPL.US", {"priority": 5})]
 
 
 @pytest.mark.parametrize(
@@ -232,7 +247,7 @@ def test_what_stands_over_our_record_is_written_over_and_left_alone_where_nobody
     statuses.hear(*record("GONE.US"))
     statuses.hear(b"AAPL.US", value)
     statuses.hear(b"GONE.US", value)
-    assert [one.symbol for one in statuses.of(0)] == ["AAPL.US", "GONE.US"]
+    assert [one.symbol for one in statuses.of(0, 1)] == ["AAPL.US", "GONE.US"]
     written = values(due(statuses, [truth()], T0))
     assert set(written) == {"AAPL.US"}
     assert written["AAPL.US"]["since_us"] == T0 - 5
@@ -242,7 +257,7 @@ def test_what_stands_over_our_record_is_written_over_and_left_alone_where_nobody
 def test_a_record_of_a_newer_format_is_written_over_and_what_it_tells_is_believed() -> None:
     statuses = book()
     statuses.hear(*record(v=2, effective={"priority": 5}))
-    assert [one.effective for one in statuses.of(0)] == [{"priority": 5}]
+    assert [one.effective for one in statuses.of(0, 1)] == [{"priority": 5}]
     assert values(due(statuses, [truth(effective={"priority": 5})], T0))["AAPL.US"]["v"] == 1
 
 
@@ -332,7 +347,7 @@ def test_a_record_that_is_not_at_home_serves_until_there_is_one_and_is_nulled_th
     statuses = book()
     statuses.hear(*record(effective={"priority": 4}), stray=3)
     statuses.hear(*record(effective={"priority": 5}), stray=3)
-    assert [one.effective for one in statuses.of(0)] == [{"priority": 5}]
+    assert [one.effective for one in statuses.of(0, 1)] == [{"priority": 5}]
     first, second = told(statuses, truth(effective={"priority": 5}))
     assert (first.key, first.partition, first.value is None) == (b"AAPL.US", -1, False)
     assert second == Write(b"AAPL.US", None, 3)
