@@ -67,16 +67,13 @@ class Desired:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What the status topic says of a symbol when its control partition becomes ours.
-
-    ``wanted`` is what was in force for it, ``refused`` the venue's ``ret`` where it refused the code.
-    """
+    """What the status topic says of a symbol when its control partition becomes ours."""
 
     code: str
-    wanted: Wanted | None = None
+    wanted: Wanted | None = None  # what was in force
     accepted: bool = False
     state: str = ""
-    refused: int = 0
+    refused: int = 0  # the venue's ``ret`` where it refused the code
     since_us: int = 0
     partition: int = -1  # where its control record stood
 

@@ -59,7 +59,7 @@ What an operator should know about the control topic, and a reader about the sta
 - **Keys go where Java clients put them** (murmur2; librdkafka needs `partitioner=murmur2_random`). With more than one
   control partition this matters. **Adding partitions later moves keys**: the bridge sees it, connects anew, and every
   record that now stands in the wrong partition is a dead letter. Its symbol stays subscribed until its new partition
-  gets a first record, so write all records anew at once; or make a new topic, with its records, while the bridge is down.
+  gets a first record, so write all records anew at once; or make a new topic, with its records, while no bridge runs.
 - **A topic made anew ends nothing** until a record comes; then what it lacks is removed. **A topic whose records were
   deleted** ends nothing while the bridge reads on, but at the next restart or change of owner its symbols are gone.
   Either way a removal of most of at least 20 symbols is held for `TICKBRIDGE_RECONCILE__REMOVAL_HOLD_S` first.
