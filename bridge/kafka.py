@@ -58,8 +58,16 @@ def opened(make: Callable[[dict[str, Any]], _Client], properties: dict[str, Any]
         return make(properties)
     except KafkaException as error:
         said = error.args[0].str() if isinstance(error.args[0], KafkaError) else str(error)
-        remedy = "mend the setting, or the property in TICKBRIDGE_KAFKA__EXTRA"
-        raise SettingsError(f"TICKBRIDGE_KAFKA__*: {said}; {remedy}") from None
+        setting, remedy = _blamed(said)
+        raise SettingsError(f"{setting}: {said}; {remedy}") from None
+
+
+def _blamed(said: str) -> tuple[str, str]:
+    """Name the setting that the library complains of, and the remedy."""
+    if "SASL mechanism" in said:
+        known = KafkaSettings.model_fields["sasl_mechanism"].description
+        return "TICKBRIDGE_KAFKA__SASL_MECHANISM", f"set it to {known}"
+    return "TICKBRIDGE_KAFKA__*", "mend the setting, or the property in TICKBRIDGE_KAFKA__EXTRA"
 
 
 def follower(kafka: KafkaSettings, group: str) -> dict[str, str | int | float | bool]:

@@ -15,6 +15,9 @@ from bridge.cli.tables import errors, hang_up
 from bridge.errors import EXIT_KAFKA, EXIT_OK, EXIT_SETTINGS, KafkaUnusable, SettingsError
 from bridge.settings import use_config
 
+#: Lines of an error that are shown: three thousand of a file would push the first, which tell most, off the screen.
+LINES = 20
+
 
 class _Commands(Group):
     """Runs a command; an error of ours becomes its lines and its exit code."""
@@ -25,8 +28,10 @@ class _Commands(Group):
         try:
             return super().invoke(ctx)
         except SettingsError as error:
-            for line in error.lines:
+            for line in error.lines[:LINES]:
                 console.print(Text.assemble(("error: ", "bold red"), line))
+            if (more := len(error.lines) - LINES) > 0:
+                console.print(Text.assemble(("error: ", "bold red"), f"and {more:,} more of them"))
             raise typer.Exit(EXIT_SETTINGS) from None
         except KafkaUnusable as error:
             console.print(Text.assemble(("error: ", "bold red"), error.what, ("; what to do: ", "bold"), error.remedy))
@@ -38,6 +43,7 @@ class _Commands(Group):
 
 app = typer.Typer(
     cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"]},
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,

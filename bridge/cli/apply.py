@@ -17,6 +17,7 @@ from rich.text import Text
 
 from bridge.cli.files import Format, parse
 from bridge.cli.plan import Plan, compare, standing
+from bridge.cli.settling import WaitOption, ready
 from bridge.cli.sheet import Sheet
 from bridge.cli.stream import read_control
 from bridge.cli.tables import Output, OutputOption, busy, count, emit, plain, quiet, say
@@ -81,22 +82,25 @@ def apply(
     prune: PruneOption = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and stop.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    wait: WaitOption = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Make the topic equal to a file: the plan first, then a question, then only the differences. Safe to repeat.
 
     FILE is YAML, [bold]subscriptions: {AAPL.US: {priority: 5}, "HKEX:00700": {}}[/], or CSV with the header
-    [bold]symbol,code,priority,stale_after_s,enabled,owner,note[/]; columns may be left out. A record is replaced as a
-    whole: what FILE does not say gets its default. Symbols that are not in FILE stay, unless --prune is given.
+    [bold]symbol,code,priority,stale_after_s,enabled,owner,note[/]; columns may be left out, and semicolons or tabs may
+    stand for the commas. A record is replaced as a whole: what FILE does not say gets its default. Symbols that are not
+    in FILE stay, unless --prune is given.
 
     Exit codes: 0 the topic has what FILE says; 5 nothing was written although there is something to write (--dry-run,
-    or the answer was no); 2 the file or the settings cannot be used; 3 Kafka cannot.
+    or the answer was no); 6 written, but --wait did not see all of it in force; 2 the file or the settings cannot be
+    used; 3 Kafka cannot.
 
     Examples:
 
         tickbridge subscriptions apply -f symbols.yaml --dry-run
 
-        tickbridge subscriptions apply -f symbols.csv --prune
+        tickbridge subscriptions apply -f symbols.csv --prune --wait 60
 
         generate-symbols | tickbridge subscriptions apply -f - --format csv --yes
     """
@@ -115,12 +119,17 @@ def apply(
                 "there is no terminal to ask on, so nothing was written; give --yes to agree beforehand"
             )
         agree(f"Write {count(plan.records, 'record')} to {settings.topics.subscriptions}?")
-    write_confirmed(settings, plan.writes())
-    say(Text(f"{count(plan.records, 'record')} written to {settings.topics.subscriptions}", style="green"))
+    pairs = plan.writes()
+    with ready(settings, wait) as settle:
+        places = write_confirmed(settings, pairs)
+        say(Text(f"{count(plan.records, 'record')} written to {settings.topics.subscriptions}", style="green"))
+        settle(pairs, places)
 
 
 def _read(file: str, form: Format | None) -> dict[str, Subscription]:
     if file == "-":
+        if sys.stdin.isatty():
+            say(Text("reading from this terminal: Ctrl-D on a line of its own ends it, Ctrl-C stops", style="dim"))
         return parse(sys.stdin.buffer.read(), "standard input", form)
     try:
         return parse(Path(file).read_bytes(), file, form)
@@ -182,18 +191,27 @@ def agree(question: str) -> None:
     raise typer.Exit(EXIT_DIFFERS)
 
 
-def write_confirmed(settings: Settings, pairs: Sequence[tuple[bytes, bytes | None]]) -> None:
-    """Write records with an operator's word, in order and in batches.
+def write_confirmed(settings: Settings, pairs: Sequence[tuple[bytes, bytes | None]]) -> Sequence[tuple[int, int]]:
+    """Write records with an operator's word, in order and in batches; give the partition and the offset of each.
 
     Raises:
         KafkaUnusable: Kafka refuses us or does not answer in time; it says how many are written.
+        KeyboardInterrupt: somebody has stopped it, and was told how many are written.
     """
     topic = settings.topics.subscriptions
+    places: list[tuple[int, int]] = []
     with busy(f"Writing {topic} …") as status:
         for done in range(0, len(pairs), BATCH):
             try:
-                write(settings, quiet, pairs[done : done + BATCH], headers=CONFIRM, timeout_s=BATCH_S)
+                places += write(settings, quiet, pairs[done : done + BATCH], headers=CONFIRM, timeout_s=BATCH_S)
             except KafkaUnusable as error:
                 remedy = f"{error.remedy}; then do this again: it writes only what is missing"
                 raise KafkaUnusable(f"{error.what}; {done:,} of {len(pairs):,} are written", remedy) from None
+            except KeyboardInterrupt:
+                status.stop()
+                may_be = min(BATCH, len(pairs) - done)
+                said = f"{done:,} of {len(pairs):,} are written, and up to {may_be:,} more may be"
+                say(Text(f"interrupted: {said}; doing this again writes only what is missing", style="yellow"))
+                raise
             status.update(f"Writing {topic}: {min(done + BATCH, len(pairs)):,} of {len(pairs):,} …")
+    return places

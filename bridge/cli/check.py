@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import typer
 from rich.text import Text
 
-from bridge.cli import probes
+from bridge.cli import ground, probes
 from bridge.cli.probes import Finding, Verdict
 from bridge.cli.tables import Output, OutputOption, busy, console, count, printable, put, say, written
 from bridge.errors import EXIT_KAFKA, EXIT_SETTINGS, KafkaUnusable, SettingsError
@@ -27,13 +27,19 @@ Probe = Callable[["Settings"], Iterable[Finding]]
 
 _STYLES = {Verdict.OK: "green", Verdict.WARN: "yellow", Verdict.FAIL: "bold red", Verdict.SKIP: "dim"}
 
-#: In the order in which they are made; where the first finds Kafka unusable, its others are not tried.
+#: In the order in which they are made: what needs nobody, what needs Kafka, what needs the venue. Where the first of
+#: Kafka's, or of the venue's, fails, its others are not tried.
+_GROUND: tuple[tuple[str, Probe], ...] = (
+    ("calendar", ground.holidays),
+    ("spill", ground.spill),
+)
 _KAFKA: tuple[tuple[str, Probe], ...] = (
     ("kafka", probes.kafka),
     ("topics", probes.policies),
     ("access", probes.access),
 )
-_OWN: tuple[tuple[str, Probe], ...] = (
+_VENUE: tuple[tuple[str, Probe], ...] = (
+    ("dialect", ground.dialect),
     ("clock", probes.clock),
     ("token", probes.token),
     ("endpoint", probes.endpoint),
@@ -41,12 +47,12 @@ _OWN: tuple[tuple[str, Probe], ...] = (
 
 
 def check(output: OutputOption = Output.TABLE) -> None:
-    """Look at settings, versions, Kafka, topics, permissions, clock, token, endpoint; a verdict and a hint for each.
+    """Look at settings, spill, Kafka, topics, permissions, clock, token, endpoint; a verdict and a hint for each.
 
     Run it with the bridge's own settings: what its Kafka user may do is part of it. Nothing is changed or written, and
     the venue is not logged in to: a bridge that runs keeps its connection.
 
-    Exit codes: 0 nothing fails; 2 settings, token or endpoint fail; 3 only Kafka fails.
+    Exit codes: 0 nothing fails; 2 something of our own fails (settings, token, endpoint …); 3 only Kafka fails.
 
     Examples:
 
@@ -81,16 +87,23 @@ def _findings() -> Iterator[tuple[Finding, bool]]:
         return
     yield Finding("settings", Verdict.OK, f"deployment {settings.name}", ""), True
     yield from ((finding, True) for finding in probes.versions())
+    yield from _in_turn(_GROUND, settings, own=True)
+    yield from _in_turn(_KAFKA, settings, first="kafka", without="Kafka cannot be used")
+    yield from _in_turn(_VENUE, settings, own=True, first="dialect", without="it needs the dialect")
+
+
+def _in_turn(
+    probes: Iterable[tuple[str, Probe]], settings: Settings, *, own: bool = False, first: str = "", without: str = ""
+) -> Iterator[tuple[Finding, bool]]:
+    """Make probes one after the other; where ``first`` fails, the others are skipped ``without`` it."""
     usable = True
-    for name, probe in _KAFKA:
+    for name, probe in probes:
         if not usable:
-            yield Finding(name, Verdict.SKIP, "Kafka cannot be used"), False
+            yield Finding(name, Verdict.SKIP, without), False
             continue
         for finding, is_own in _made(name, probe, settings):
-            usable &= not (name == "kafka" and finding.verdict is Verdict.FAIL)
-            yield finding, is_own
-    for name, probe in _OWN:
-        yield from ((finding, True) for finding, _ in _made(name, probe, settings))
+            usable &= not (name == first and finding.verdict is Verdict.FAIL)
+            yield finding, is_own or own
 
 
 def _made(name: str, probe: Probe, settings: Settings) -> Iterator[tuple[Finding, bool]]:

@@ -20,11 +20,10 @@ from rich.text import Text
 from bridge.cli.sheet import Sheet
 from bridge.cli.tables import Output, OutputOption, emit, plain, printable
 from bridge.settings import ENV_FILE, PREFIX, Settings, load
+from bridge.settings.masks import MASK
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
-
-MASK = "********"
 
 #: librdkafka properties whose value may be secret, and those of them that are known to be harmless.
 _SENSITIVE = re.compile(r"sasl|ssl|secret|password|token|key|credential|auth|jaas|pem", re.IGNORECASE)
@@ -56,7 +55,8 @@ def _config() -> None:
 def show(context: typer.Context, output: OutputOption = Output.TABLE) -> None:
     """Show the settings in force and where each came from; secrets are masked.
 
-    With -o yaml they come in the shape of a file for --config, all defaults written out; put the masked ones in again.
+    With -o yaml they come in the shape of a file for --config, all defaults written out; put the secrets in again:
+    their masks are refused.
 
     Examples:
 
@@ -158,7 +158,9 @@ def _masked_property(key: str, value: Any) -> Any:
 
 
 def _values(effective: dict[str, Any], sources: Sources) -> Sheet:
-    made = Sheet("setting", "value", "from", gives="value", caption=f"{PREFIX}… in the environment")
+    made = Sheet(
+        "setting", "value", "from", gives="value", caption=f"in the environment: {PREFIX}UPSTREAM__TOKEN, and so on"
+    )
     for setting in settings():
         holder = effective.get(setting.group, {}) if setting.group else effective
         place = sources.of(setting)

@@ -46,6 +46,8 @@ _SHAPE = "write `subscriptions: {SYMBOL: {priority: 5}, OTHER: {}}`"
 #: What a field's value may be before its field is asked: a date is none, as YAML would rewrite it.
 _PLAIN = (str, int, float, bool)
 _TRUTH = {"true": True, "false": False}
+#: What may stand between two cells: a spreadsheet takes the one of its country.
+_DELIMITERS = ",;\t"
 
 
 class Format(StrEnum):
@@ -108,9 +110,18 @@ def sniff(name: str, text: str) -> Format:
         return Format.CSV
     if name.lower().endswith((".yaml", ".yml", ".json")):
         return Format.YAML
-    first = next((line.strip() for line in text.splitlines() if line.strip()), "")
-    names = [cell.strip().strip('"') for cell in first.split(",")]
+    first = _first_line(text)
+    names = [cell.strip().strip('"') for cell in first.split(_delimiter(first))]
     return Format.CSV if "symbol" in names else Format.YAML
+
+
+def _first_line(text: str) -> str:
+    return next((line.strip() for line in text.splitlines() if line.strip()), "")
+
+
+def _delimiter(header: str) -> str:
+    """Tell what stands between the names of a header, none of which holds any such character."""
+    return next((char for char in header if char in _DELIMITERS), ",")
 
 
 def _text(content: bytes, faults: _Faults) -> str:
@@ -134,8 +145,11 @@ def _from_yaml(text: str, faults: _Faults) -> Iterator[Entry]:
         yield from _entries(loader, root, faults)
     except yaml.YAMLError as error:
         mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
-        line = mark.line + 1 if mark else None
-        faults.add(line, f"is not valid YAML ({problem or type(error).__name__}); mend it, or give --format csv")
+        if mark and "\t" in (text.splitlines()[mark.line : mark.line + 1] or [""])[0]:
+            faults.add(mark.line + 1, "has a tab, which YAML does not take there; write blanks instead")
+        else:
+            line = mark.line + 1 if mark else None
+            faults.add(line, f"is not valid YAML ({problem or type(error).__name__}); mend it, or give --format csv")
     except RecursionError:
         faults.add(None, f"is nested too deeply; {_SHAPE}")
 
@@ -181,7 +195,8 @@ def _is_null(node: Any) -> bool:
 
 
 def _from_csv(text: str, faults: _Faults) -> Iterator[Entry]:
-    rows = csv.reader(io.StringIO(text, newline=""), strict=True)
+    delimiter = _delimiter(_first_line(text))
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
         header = [name.strip() for name in next(row for row in rows if any(row))]
         if not _good_header(header, rows.line_num, faults):

@@ -7,6 +7,7 @@ broken with a backslash, so that it can be copied as it stands.
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,15 @@ if TYPE_CHECKING:
     from typer.models import CommandInfo, TyperInfo
 
 
+#: What other tools call a command of ours.
+_ELSEWHERE = {
+    "rm": "remove", "delete": "remove", "del": "remove", "unsubscribe": "remove", "subscribe": "add",
+    "ls": "list", "get": "list", "plan": "diff", "create": "ensure", "start": "run", "serve": "run", "doctor": "check",
+    "top": "status --watch", "watch": "status --watch", "consume": "tail", "help": "--help", "version": "--version",
+    "completion": "--install-completion", "dump": "export", "backup": "export", "save": "export",
+}  # fmt: skip
+
+
 class Command(TyperCommand):
     """A command whose help says no more about types than a person needs."""
 
@@ -24,21 +34,57 @@ class Command(TyperCommand):
         """Give the parameters."""
         return _plain(super().get_params(ctx))
 
+    def parse_args(self, ctx: Any, args: list[str]) -> Any:
+        """Read the arguments; what is wrong with them is said in words."""
+        if "--config" in args and not any("--config" in one.opts for one in self.get_params(ctx)):
+            ctx.fail(f"--config goes before the command: tickbridge --config FILE {ctx.command_path.partition(' ')[2]}")
+        try:
+            return super().parse_args(ctx, args)
+        except typer.BadParameter as error:
+            error.message = in_words(error.message)
+            raise
+
 
 class Group(TyperGroup):
-    """A group with such help, which also knows its commands by their beginnings."""
+    """A group with such help, which also knows its commands by their beginnings, and by what others call them."""
 
     def get_params(self, ctx: Any) -> Any:
         """Give the parameters."""
         return _plain(super().get_params(ctx))
 
+    def parse_args(self, ctx: Any, args: list[str]) -> Any:
+        """Read the arguments; what is wrong with them is said in words."""
+        try:
+            return super().parse_args(ctx, args)
+        except typer.BadParameter as error:
+            error.message = in_words(error.message)
+            raise
+
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Find a command; the beginning of a single one is answered with its name."""
+        """Find a command; one that is not there is answered with the one that is meant, where that is plain."""
         name = args[0]
-        begun = [one for one in self.list_commands(ctx) if one.startswith(name)]
-        if len(begun) == 1 and name not in begun and not ctx.resilient_parsing:  # a completion is told nothing
-            ctx.fail(f"No such command {name!r}. Did you mean {begun[0]!r}?")
+        meant = "" if name in self.commands or ctx.resilient_parsing else self._meant(name)
+        if meant:  # a completion is told nothing
+            ctx.fail(f"No such command {name!r}. Did you mean {meant!r}?")
         return super().resolve_command(ctx, args)
+
+    def _meant(self, name: str) -> str:
+        begun = [one for one in self.commands if one.startswith(name)]
+        if len(begun) == 1:
+            return begun[0]
+        inner = {
+            one: f"{group} {one}" for group, held in self.commands.items() for one in getattr(held, "commands", {})
+        }
+        options = {option: option for one in self.params for option in one.opts} | {"--help": "--help"}
+        known = {one: one for one in self.commands} | inner | options
+        elsewhere = _ELSEWHERE.get(name, "")
+        return inner.get(name) or ("" if elsewhere.split(" ")[0] not in known else known.get(elsewhere, elsewhere))
+
+
+def in_words(message: str) -> str:
+    """Take from what is said about an argument the words of the library that read it."""
+    message = re.sub(r", unable to parse .*", "", message.removeprefix("Value error, "))
+    return re.sub(r"^Input should be", "it should be", message)
 
 
 def tell(app: typer.Typer) -> None:

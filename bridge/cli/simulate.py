@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, cast
 import typer
 from rich.console import Console
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
+from bridge.cli.sheet import Sheet
+from bridge.cli.tables import console, count
 from bridge.simulator import DEFAULT_TOKEN, PLANS, Simulator, SimulatorConfig, Switches
 from bridge.simulator.control import ControlError, ControlPort, ask
 from bridge.simulator.faults import ACTS
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from bridge.simulator.config import DialectName, PlanName
 
-PORT = 8765
+PORT, MAX_PORT = 8765, 65535
 #: Seconds between two looks at the counters.
 LOOK_S = 1.0
 
@@ -60,7 +61,8 @@ While it runs, from another terminal:
 app = typer.Typer(rich_markup_mode="rich", invoke_without_command=True, no_args_is_help=False)
 
 ControlPortOption = Annotated[
-    int, typer.Option("--control-port", help="The control port that the simulator printed.", metavar="PORT")
+    int,
+    typer.Option("--control-port", help="The control port that the simulator printed.", metavar="PORT"),
 ]
 _RECORD_TABLES = {
     "connections": ("id", "endpoint", "codes", "ticks_sent", "close_reason", "client_close_code"),
@@ -111,7 +113,7 @@ def simulate(
         )
     except ValueError as exc:
         _fail(str(exc))
-    _run(config, (port and port + 1) if control_port is None else control_port, token or "ANY")
+    _run(config, _control_port(port, control_port), token or "ANY")
 
 
 @app.command("set")
@@ -134,8 +136,11 @@ def set_switches(
     if output == "json":
         typer.echo(json.dumps(values))
     elif not assignments:
-        rows = ((row.name, _shown(values[row.name]), row.default, row.takes, row.help) for row in table())
-        _print_table(("switch", "now", "default", "takes", "meaning"), rows)
+        rows = (
+            (row.name, _now(_shown(values[row.name]), row.default), f"{row.takes}; default {row.default}\n{row.help}")
+            for row in table()
+        )
+        _print_table(("switch", "now", "what it takes, and means"), rows)
 
 
 @app.command("send")
@@ -177,11 +182,12 @@ def record(control_port: ControlPortOption = PORT + 1, output: OutputOption = "t
         typer.echo(json.dumps(facts))
         return
     for name, columns in _RECORD_TABLES.items():
-        _print_table(columns, ([_shown(one[column]) for column in columns] for one in facts[name]))
-    typer.echo(
-        f"{facts['sent_total']} ticks sent, {len(facts['requests'])} requests, {len(facts['heartbeats'])} heartbeats, "
-        f"{len(facts['overlaps'])} overlaps, {len(facts['refused_upgrades'])} refused upgrades"
-    )
+        if rows := [[_shown(one[column]) for column in columns] for one in facts[name]]:
+            _print_table([column.replace("_", " ") for column in columns], rows)
+            typer.echo()
+    things = ("request", "heartbeat", "violation", "overlap", "refused upgrade")
+    counts = [count(len(facts[f"{thing.replace(' ', '_')}s"]), thing) for thing in things]
+    typer.echo(", ".join([count(facts["sent_total"], "tick"), *counts]))
 
 
 def _run(config: SimulatorConfig, control_port: int, token: str) -> None:
@@ -195,7 +201,8 @@ def _run(config: SimulatorConfig, control_port: int, token: str) -> None:
         try:
             stack.enter_context(simulator)
         except OSError as exc:
-            _fail(f"{config.host}:{config.port} or its certificate cannot be had ({exc}): see --port, --cert and --key")
+            why = (exc.strerror or str(exc)).partition(" (while")[0]
+            _fail(f"{config.host}:{config.port} or its certificate cannot be had ({why}): see --port, --cert and --key")
         typer.echo(f"stock    {simulator.url('stock')}?token={token}")
         typer.echo(f"other    {simulator.url('other')}?token={token}")
         typer.echo(f"control  http://127.0.0.1:{control.port}  (tickbridge simulate set, send, record)")
@@ -217,19 +224,27 @@ def _stopped_by_signals() -> Iterator[threading.Event]:
 
 def _watch(simulator: Simulator, stopping: threading.Event) -> None:
     """Show connections, codes and ticks per second: one live line in a terminal, else a line when they change."""
-    console = Console()
+    terminal = Console(highlight=False)
     sent, shown = simulator.sent_total, ""
-    with Live(console=console, auto_refresh=False) as live:
+    with Live(console=terminal, auto_refresh=False) as live:
         while not stopping.wait(LOOK_S):
             before, sent = sent, simulator.sent_total
             record = simulator.record
-            facts = f"{len(record.open_connections)} connections, {len(record.subscribed)} codes"
-            if console.is_terminal:
-                rate = f"{(sent - before) / LOOK_S:,.0f} ticks/s, {len(record.violations)} violations"
+            facts = f"{count(len(record.open_connections), 'connection')}, {count(len(record.subscribed), 'code')}"
+            if terminal.is_terminal:
+                rate = f"{(sent - before) / LOOK_S:,.0f} ticks/s, {count(len(record.violations), 'violation')}"
                 live.update(Text(f"{facts}, {rate}"), refresh=True)
             elif facts != shown:
                 typer.echo(facts)
             shown = facts
+
+
+def _control_port(port: int, given: int | None) -> int:
+    chosen = (port and port + 1) if given is None else given
+    for name, number in (("--port", port), ("--control-port", chosen)):
+        if not 0 <= number <= MAX_PORT:
+            _fail(f"{name} {number}: give a port up to {MAX_PORT}, or 0 for a free one")
+    return chosen
 
 
 def _switches(token: str, rate: dict[str, float], assignments: list[str]) -> Switches:
@@ -252,16 +267,22 @@ def _codes(text: str) -> tuple[str, ...] | int | None:
 
 def _ask(port: int, path: str, texts: list[str] | None = None) -> dict[str, Any]:
     try:
-        return ask(port, path, texts)
+        return ask(_control_port(0, port), path, texts)
     except ControlError as exc:
         _fail(str(exc))
 
 
-def _print_table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
-    shown = Table(*columns, box=None, pad_edge=False)
+def _print_table(columns: Iterable[str], rows: Iterable[Iterable[Text | str]]) -> None:
+    names = list(columns)
+    shown = Sheet(*names, gives=names[-1])
     for row in rows:
-        shown.add_row(*(Text(cell) for cell in row))
-    Console().print(shown)
+        shown.add_row(*row)
+    console().print(shown)
+
+
+def _now(value: str, default: str) -> Text:
+    """Draw a switch's value: bold where somebody has set it."""
+    return Text(value, style="" if value == default else "bold")
 
 
 def _shown(value: object) -> str:

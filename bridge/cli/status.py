@@ -79,13 +79,18 @@ def read(settings: Settings) -> Book:
         KafkaUnusable: Kafka refuses us, is out of reach, or the topic does not exist.
     """
     book = Book()
-    with _stream(settings) as stream:
+    with follow(settings) as stream:
         for message in stream.to_end():
             book.take(message.key(), message.value())
     return book
 
 
-def _stream(settings: Settings) -> Stream:
+def follow(settings: Settings) -> Stream:
+    """Open the status topic at its beginning.
+
+    Raises:
+        KafkaUnusable: Kafka refuses us, is out of reach, or the topic does not exist.
+    """
     return Stream(settings, settings.topics.status, "TICKBRIDGE_TOPICS__STATUS", from_beginning=True)
 
 
@@ -123,7 +128,7 @@ def _watch(settings: Settings, view: View, output: Output) -> None:
     book = Book()
     try:
         with busy(f"Reading {settings.topics.status} …"):
-            stream = _stream(settings)
+            stream = follow(settings)
         with stream:
             for message in stream.to_end():
                 book.take(message.key(), message.value())

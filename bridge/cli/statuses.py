@@ -40,7 +40,7 @@ PROBLEMS = frozenset({State.INVALID, State.REJECTED, State.OVER_CAP, State.OFFLI
 REMOVAL_HELD = "removal_held"
 
 #: Columns that a screen narrower than so many characters leaves out, so that the reason can be read.
-NARROW = {"code": 100, "last tick": 70}
+NARROW = {"code": 100, "last tick": 70, "since": 50}
 
 #: Where a held removal stands (somebody may not have meant it, and has seconds), and a state that nobody here knows.
 _RANK: Mapping[str, float] = {state: rank for rank, state in enumerate(STYLES)}

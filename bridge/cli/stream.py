@@ -6,11 +6,13 @@ Nothing here is seen by a running bridge: partitions are assigned, not subscribe
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
+from rich.text import Text
 
-from bridge.cli.tables import busy, quiet
+from bridge.cli.tables import busy, printable, quiet, say
 from bridge.control.kafka import OUT_OF_REACH, Watch
 from bridge.control.reader import read_to_end
 from bridge.errors import KafkaUnusable
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
 
 #: Records taken at once, and seconds to wait for some before the clock is looked at.
 BATCH, WAIT_S = 1000, 0.1
+
+#: Seconds between two questions whether Kafka is back.
+ASK_S = 1.0
 
 #: Seconds in which some broker must say whether a topic is there.
 LOOK_S = 10.0
@@ -69,13 +74,16 @@ class Stream:
     ) -> None:
         self.topic = topic
         self.trouble = ""
-        self._watch = Watch(f"reading the topic {topic}")
+        self._told = False
+        self._ask_at = 0.0
+        group = f"{settings.group_id}-reader"
+        self._watch = Watch(f"reading the topic {topic} as the group {group}")
         self.partitions = _partitions(settings, topic, setting, timeout_s)
         self._unread = set(self.partitions)
         self._consumer = opened(
             Consumer,
             {
-                **follower(settings.kafka, f"{settings.group_id}-reader"),
+                **follower(settings.kafka, group),
                 "error_cb": self._hear,
                 "logger": library_logger(quiet),
             },
@@ -119,7 +127,19 @@ class Stream:
             else:
                 self._hear(error)
         self._watch.check()
+        if self.trouble and not records:
+            self._ask_whether_it_is_over()
         return records
+
+    def tell_trouble(self) -> None:
+        """Say that nothing comes, and why, and that it is over: to somebody who reads lines and waits for the next."""
+        if bool(self.trouble) == self._told:
+            return
+        self._told = not self._told
+        if self._told:
+            say(Text(f"Kafka is out of reach: {printable(self.trouble)}; waiting for it", style="yellow"))
+        else:
+            say(Text("Kafka is back", style="green"))
 
     def to_end(self, timeout_s: float = 30.0) -> Iterator[Message]:
         """Give the records up to the end of every partition.
@@ -147,6 +167,15 @@ class Stream:
             self._hear(error.args[0])
             self._watch.check()
             raise self._watch.late(f"no broker said in time where the topic {self.topic} ends") from None
+
+    def _ask_whether_it_is_over(self) -> None:
+        """Ask for something, now and then: where nothing is written, nothing else would tell that Kafka is back."""
+        if time.monotonic() < self._ask_at:
+            return
+        self._ask_at = time.monotonic() + ASK_S
+        with suppress(KafkaException):
+            self._consumer.get_watermark_offsets(TopicPartition(self.topic, self.partitions[0]), timeout=WAIT_S)
+            self.trouble = ""
 
     def _hear(self, error: KafkaError) -> None:
         self._watch(error)

@@ -8,20 +8,25 @@ from __future__ import annotations
 import difflib
 import math
 import sys
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
-from bridge.cli import apply, listing, statuses
+from bridge.cli import apply, export, listing, plan, statuses
 from bridge.cli.complete import symbols as complete_symbols
+from bridge.cli.replacing import left_out, told
+from bridge.cli.settling import WaitOption, ready
 from bridge.cli.stream import look_for_control, read_control
-from bridge.cli.tables import busy, count, put, quiet
+from bridge.cli.tables import busy, count, put, quiet, say
 from bridge.control import records
+from bridge.control.reader import read_to_end
 from bridge.control.writer import write
-from bridge.errors import BadRecord, SettingsError
+from bridge.errors import BadRecord, KafkaUnusable, SettingsError
 from bridge.model import Subscription
-from bridge.settings import load
+from bridge.settings import Settings, load
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -61,8 +66,12 @@ def add(
     owner: Annotated[str | None, typer.Option(metavar="NAME", help="Who asks for it.")] = None,
     note: Annotated[str | None, typer.Option(metavar="TEXT", help="Why.")] = None,
     disabled: Annotated[bool, typer.Option("--disabled", help="Keep the record, but do not subscribe.")] = False,
+    wait: WaitOption = None,
 ) -> None:
-    """Ask for symbols; a record that is there already is replaced as a whole.
+    """Ask for symbols; a record that is there already is replaced as a whole, and what it held is shown.
+
+    Exit codes: 0 written; 6 written, but --wait did not see all of it in force; 2 the arguments or the settings cannot
+    be used; 3 Kafka cannot.
 
     Examples:
 
@@ -70,22 +79,24 @@ def add(
 
         tickbridge subscriptions add HKEX:00700 --priority 5 --owner desk-3
 
-        tickbridge subscriptions add TENCENT --code 700.HK --stale-after 120
+        tickbridge subscriptions add TENCENT --code 700.HK --wait 30
     """
     if code is not None and len(symbols) > 1:
         raise SettingsError(f"--code {code} is one symbol's, and {len(symbols)} are given; add them one by one")
     if stale_after is not None and not (stale_after > 0 and math.isfinite(stale_after)):
         raise SettingsError(f"--stale-after {stale_after:g}: give a number of seconds above 0")
-    pairs = [
-        _encoded(Subscription(symbol, code, priority, stale_after, not disabled, owner, note))
-        for symbol in _each_once(symbols)
-    ]
+    wanted = [Subscription(one, code, priority, stale_after, not disabled, owner, note) for one in _each_once(symbols)]
+    pairs = [_encoded(one) for one in wanted]
     settings = load()
-    name = settings.topics.subscriptions
-    with busy(f"Writing {name} …"):
-        look_for_control(settings)
-        write(settings, quiet, pairs)
-    put("\n".join(f"added {symbol}" for symbol in symbols))
+    with ready(settings, wait) as settle:
+        with busy(f"Writing {settings.topics.subscriptions} …"):
+            look_for_control(settings)
+            former = _standing(settings)
+            places = write(settings, quiet, pairs)
+        put("\n".join(told(one, former) for one in wanted))
+        for warning in left_out(wanted, former or {}):
+            say(Text.assemble(("warning: ", "bold yellow"), warning))
+        settle(pairs, places)
 
 
 @app.command()
@@ -93,6 +104,7 @@ def remove(
     symbols: Standing,
     *,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask; the bridge holds none of them back.")] = False,
+    wait: WaitOption = None,
 ) -> None:
     """End subscriptions, by a tombstone for each; symbols without a record are refused, and then nothing is written.
 
@@ -100,12 +112,12 @@ def remove(
     at once. Anything else that would end most subscriptions it holds for a while (reason removal_held); removing such
     a symbol again with --yes ends the wait.
 
-    Exit codes: 0 removed; 5 nothing was written, as the answer was no; 2 the symbols or the settings cannot be used; 3
-    Kafka cannot.
+    Exit codes: 0 removed; 5 nothing was written, as the answer was no; 6 written, but --wait did not see all of them
+    gone; 2 the symbols or the settings cannot be used; 3 Kafka cannot.
 
     Examples:
 
-        tickbridge subscriptions remove AAPL.US 700.HK
+        tickbridge subscriptions remove AAPL.US 700.HK --wait 30
 
         tickbridge subscriptions remove $(cat symbols.txt) --yes
     """
@@ -121,17 +133,28 @@ def remove(
         apply.agree(f"Remove {len(symbols):,} of {count(len(standing), 'symbol')} ({few}) from {name}?")
         confirmed = True
     tombstones = [(symbol.encode(), None) for symbol in symbols]
-    if confirmed:
-        apply.write_confirmed(settings, tombstones)
-    else:
-        with busy(f"Writing {name} …"):
-            write(settings, quiet, tombstones)
-    put("\n".join(f"removed {symbol}" for symbol in symbols))
+    with ready(settings, wait) as settle:
+        if confirmed:
+            places = apply.write_confirmed(settings, tombstones)
+        else:
+            with busy(f"Writing {name} …"):
+                places = write(settings, quiet, tombstones)
+        put("\n".join(f"removed {symbol}" for symbol in symbols))
+        settle(tombstones, places)
 
 
 app.command("list")(listing.show)
+app.command()(export.export)
 app.command()(apply.diff)
 app.command()(apply.apply)
+
+
+def _standing(settings: Settings) -> dict[str, plan.Standing] | None:
+    """Read what the topic holds; None where we may only write it."""
+    try:
+        return plan.standing(read_to_end(settings, quiet))
+    except KafkaUnusable:
+        return None
 
 
 def _encoded(subscription: Subscription) -> tuple[bytes, bytes]:
@@ -150,8 +173,8 @@ def _encoded(subscription: Subscription) -> tuple[bytes, bytes]:
 
 
 def _each_once(symbols: Sequence[str]) -> Sequence[str]:
-    for symbol in symbols:
-        if symbols.count(symbol) > 1:
+    for symbol, times in Counter(symbols).items():
+        if times > 1:
             raise SettingsError(f"SYMBOL {symbol!a} is given twice; give it once")
     return symbols
 

@@ -20,7 +20,7 @@ from bridge.cli.tables import busy, count, printable, say
 from bridge.settings import Settings, load
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from confluent_kafka import Message
 
@@ -88,7 +88,11 @@ def tail(
 
 
 def _follow(
-    settings: Settings, symbols: frozenset[str], show: Callable[[Tick], None], from_beginning: bool, number: int | None
+    settings: Settings,
+    symbols: frozenset[str],
+    show: Callable[[Sequence[Tick]], None],
+    from_beginning: bool,
+    number: int | None,
 ) -> None:
     topic, left = settings.topics.ticks, number
     with busy(f"Opening {topic} …"):
@@ -98,15 +102,15 @@ def _follow(
         hint_at = time.monotonic() + HINT_S
         while left is None or left > 0:
             ticks = [tick for message in stream.take() if (tick := _tick(message, symbols)) is not None][:left]
-            for tick in ticks:
-                show(tick)
-            sys.stdout.flush()
+            stream.tell_trouble()
             if ticks:
+                show(ticks)
+                sys.stdout.flush()
                 hint_at = float("inf")
                 left = None if left is None else left - len(ticks)
             if time.monotonic() > hint_at:
                 hint_at = float("inf")
-                say(f"no tick yet{f' ({stream.trouble})' if stream.trouble else ''}; see `tickbridge status`")
+                say(f"no tick yet; see `{' '.join(['tickbridge status', *map(printable, sorted(symbols))])}`")
 
 
 def _tick(message: Message, symbols: frozenset[str]) -> Tick | None:
@@ -120,33 +124,29 @@ def _tick(message: Message, symbols: frozenset[str]) -> Tick | None:
     return found if isinstance(found, dict) else None
 
 
-def _show_json(tick: Tick) -> None:
-    sys.stdout.write(f"{json.dumps(tick, ensure_ascii=False, separators=(',', ':'))}\n")
-
-
-class _Console(Console):
-    """A console that leaves it to us what the end of its reader means."""
-
-    def on_broken_pipe(self) -> None:
-        """Hand the error on."""
-        raise BrokenPipeError
+def _show_json(ticks: Sequence[Tick]) -> None:
+    sys.stdout.write("".join(f"{json.dumps(tick, ensure_ascii=False, separators=(',', ':'))}\n" for tick in ticks))
 
 
 class _Columns:
-    """Prints ticks in columns, with an arrow for the direction of the price."""
+    """Prints ticks in columns, with an arrow for the direction of the price, and colours where there are any.
+
+    What a colour looks like here is asked once: whoever prints slower than ticks come shows the past.
+    """
 
     def __init__(self) -> None:
-        self._console = _Console(highlight=False, soft_wrap=True)
         self._prices: dict[str, Decimal] = {}
-        self._begun = False
+        self._looks = {way: (arrow, *_painted(style)) for way, (arrow, style) in _ARROWS.items()}
+        before, after = _painted("bold")
+        self._heading = f"{before}{_line('time', '', {name: name for name in _WIDTHS})}{after}\n"
 
-    def show(self, tick: Tick) -> None:
-        """Print one tick, after the headings if it is the first."""
-        if not self._begun:
-            self._begun = True
-            self._console.print(Text(_line("time", "", {name: name for name in _WIDTHS}), style="bold"))
-        arrow, style = _ARROWS[self._direction(str(tick.get("symbol")), str(tick.get("price")))]
-        self._console.print(Text(_line(_time(tick), arrow, tick), style=style))
+    def show(self, ticks: Sequence[Tick]) -> None:
+        """Print ticks, after the headings if they are the first."""
+        lines, self._heading = [self._heading], ""
+        for tick in ticks:
+            arrow, before, after = self._looks[self._direction(str(tick.get("symbol")), str(tick.get("price")))]
+            lines.append(f"{before}{_line(_time(tick), arrow, tick)}{after}\n")
+        sys.stdout.write("".join(lines))
 
     def _direction(self, symbol: str, price: str) -> int:
         try:
@@ -156,6 +156,15 @@ class _Columns:
         former = self._prices.get(symbol, new)
         self._prices[symbol] = new
         return (new > former) - (new < former)
+
+
+def _painted(style: str) -> tuple[str, str]:
+    """Give what stands before and after a text of this style on standard output: nothing where it has no colours."""
+    terminal = Console(highlight=False)
+    with terminal.capture() as painted:
+        terminal.print(Text("x", style=style), end="")
+    before, _, after = painted.get().partition("x")
+    return before, after
 
 
 def _line(when: str, arrow: str, tick: Tick) -> str:

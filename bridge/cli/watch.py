@@ -13,19 +13,20 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group
+from rich.control import Control
 from rich.live import Live
 from rich.text import Text
 
 from bridge.cli.keys import pressed
 from bridge.cli.statuses import Book, Row, Sort, View, draw, reason, summary
-from bridge.cli.tables import printable
+from bridge.cli.tables import count, printable
 
 if TYPE_CHECKING:
     from bridge.cli.stream import Stream
 
 #: Seconds between two pictures, and for which a key is waited for between two looks at the topic.
 PICTURE_S, KEY_S = 0.5, 0.05
-#: Lines of a screen that are no rows: the counts, a blank, the headings, their rule, a blank, the foot, the cursor's.
+#: Lines of a screen that are no rows: counts, choice, headings, their rule, a blank, the foot, the cursor's.
 FRAME_LINES = 7
 
 
@@ -66,21 +67,29 @@ class Screen:
         rows = self.view.choose(book.rows.values())
         self.top = min(self.top, max(0, len(rows) - room))
         shown = rows[self.top : self.top + room]
-        head, foot = summary(book.rows.values()), self._foot(len(shown), len(rows), len(book.rows))
+        head, foot = summary(book.rows.values()), self._foot(len(shown), len(rows))
+        chosen = self._chosen(len(book.rows) - len(rows))
         if trouble:
             foot = Text(f"Kafka is out of reach, this may be old: {printable(trouble)}", style="bold red")
-        for line in (head, foot):
+        for line in (head, chosen, foot):
             line.no_wrap, line.overflow = True, "ellipsis"
-        return Group(head, "", draw(shown, now_us, one_line=True, width=width), "", foot)
+        return Group(head, chosen, draw(shown, now_us, one_line=True, width=width), "", foot)
 
-    def _foot(self, shown: int, chosen: int, known: int) -> Text:
+    def _chosen(self, left_out: int) -> Text:
+        """Say by whose choice symbols are not shown: yours, by option or key."""
+        view = self.view
+        parts = ["problems"] if view.problems else []
+        parts += [", ".join(sorted(view.states))] if view.states else []
+        parts += [count(len(view.symbols), "symbol")] if view.symbols else []
+        parts += [f"/{printable(view.text)} (Esc drops it)"] if view.text else []
+        return Text(f"{left_out:,} left out: only {' · '.join(parts)}" if parts else "", style="cyan")
+
+    def _foot(self, shown: int, chosen: int) -> Text:
         if self.typing:
             return Text.assemble("filter: ", (printable(self.view.text), "bold"), "_  (Enter keeps it, Esc drops it)")
         first = min(self.top + 1, shown)
-        parts = [f"{first:,}-{self.top + shown:,} of {chosen:,}"]
-        parts += [f"{known - chosen:,} left out by your choice"] if chosen < known else []
-        parts += [f"/{printable(self.view.text)}"] if self.view.text else []
-        parts += [f"by {self.view.sort}", "q quit  s sort  p problems  / filter  ↑↓ scroll"]
+        keys = f"q quit  s sort  p {'all' if self.view.problems else 'problems'}  / filter  ↑↓ scroll"
+        parts = [f"{first:,}-{self.top + shown:,} of {chosen:,}", f"by {self.view.sort}", keys]
         return Text(" · ".join(parts), style="dim")
 
     def _type(self, key: str) -> None:
@@ -106,16 +115,20 @@ def picture(stream: Stream, book: Book, view: View) -> None:
     """Show what is there, anew when a key was pressed or time went on, until somebody has seen enough."""
     terminal, screen = Console(highlight=False), Screen(view)
     with pressed() as keys, Live(console=terminal, auto_refresh=False, screen=True, vertical_overflow="crop") as live:
-        while not screen.over:
-            size = terminal.size
-            live.update(screen.draw(book, size, now_us(), stream.trouble), refresh=True)
-            end = time.monotonic() + PICTURE_S
-            while time.monotonic() < end and not screen.over:
-                _take(stream, book)
-                if found := keys(KEY_S):
-                    for key in found:
-                        screen.press(key, rows_on(size.height))
-                    break
+        try:
+            while not screen.over:
+                size = terminal.size
+                live.update(screen.draw(book, size, now_us(), stream.trouble), refresh=True)
+                end = time.monotonic() + PICTURE_S
+                while time.monotonic() < end and terminal.size == size:
+                    _take(stream, book)
+                    if found := keys(KEY_S):
+                        for key in found:
+                            screen.press(key, rows_on(size.height))
+                        break
+        finally:
+            # A terminal that has grown meanwhile leaves what stands above the cursor on its own screen: nothing does.
+            terminal.control(Control.clear(), Control.home())
 
 
 def lines(stream: Stream, book: Book, view: View, *, as_json: bool) -> None:
@@ -124,7 +137,9 @@ def lines(stream: Stream, book: Book, view: View, *, as_json: bool) -> None:
     for row in view.choose(book.rows.values()):
         _print(line(row["symbol"], row))
     while True:
-        for message in stream.take():
+        messages = stream.take()
+        stream.tell_trouble()
+        for message in messages:
             former = book.rows.get((message.key() or b"").decode(errors="replace"))
             symbol = book.take(message.key(), message.value())
             newest = book.rows.get(symbol or "")

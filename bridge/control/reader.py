@@ -32,12 +32,12 @@ def read_to_end(settings: Settings, log: Log, timeout_s: float = 30.0) -> tuple[
         KafkaUnusable: Kafka refuses us, the topic is missing, or its end was not reached within ``timeout_s``.
         SettingsError: librdkafka does not take the properties.
     """
-    topic = settings.topics.subscriptions
-    watch = Watch(f"reading the topic {topic}")
+    topic, group = settings.topics.subscriptions, f"{settings.group_id}-reader"
+    watch = Watch(f"reading the topic {topic} as the group {group}")
     consumer = opened(
         Consumer,
         {
-            **follower(settings.kafka, f"{settings.group_id}-reader"),
+            **follower(settings.kafka, group),
             "error_cb": watch,
             "logger": library_logger(log),
         },

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -33,8 +34,8 @@ def write(
     partition: int = BY_KEY,
     headers: Mapping[str, str] = NO_HEADERS,
     timeout_s: float = 10.0,
-) -> None:
-    """Write keys and values in order; return when all of them are acknowledged.
+) -> Sequence[tuple[int, int]]:
+    """Write keys and values in order; once all are acknowledged, give the partition and the offset of each.
 
     Without ``partition``, keys are spread by murmur2, as every Java client does. Every record bears ``headers``.
 
@@ -54,18 +55,18 @@ def write(
         "error_cb": watch,
         "logger": library_logger(log),
     }
-    written = 0
+    places: dict[int, tuple[int, int]] = {}
 
-    def note(error: KafkaError | None, _: Message) -> None:
-        nonlocal written
+    def note(number: int, error: KafkaError | None, message: Message) -> None:
         if error is None:
-            written += 1
+            places[number] = message.partition() or 0, message.offset() or 0
         else:
             watch(error)
 
     producer = opened(Producer, properties)
-    for key, value in pairs:
-        producer.produce(topic, value, key, partition, on_delivery=note, headers=list(headers.items()))
+    for number, (key, value) in enumerate(pairs):
+        noted = partial(note, number)
+        producer.produce(topic, value, key, partition, on_delivery=noted, headers=list(headers.items()))
     deadline = time.monotonic() + timeout_s
     while len(producer) and time.monotonic() < deadline:
         try:
@@ -73,6 +74,7 @@ def write(
         except KafkaException as error:  # a user who may write nowhere gets no producer id, which is fatal
             watch(error.args[0])
         watch.check()
-    if written < len(pairs):
+    if len(places) < len(pairs):
         producer.purge()
-        raise watch.late(f"{len(pairs) - written} of {len(pairs)} records for {topic} were not acknowledged")
+        raise watch.late(f"{len(pairs) - len(places)} of {len(pairs)} records for {topic} were not acknowledged")
+    return [places[number] for number in range(len(pairs))]

@@ -25,6 +25,7 @@ from pydantic import (
 from pydantic_settings import NoDecode
 
 from bridge.model import Limits
+from bridge.settings import masks
 from bridge.settings.plans import NO_ADDRESS, PLANS
 from bridge.settings.reserved import RESERVED
 
@@ -33,6 +34,12 @@ PREFIX = "TICKBRIDGE_"
 
 class _Group(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @field_validator("*")
+    @classmethod
+    def _no_mask(cls, value: object) -> object:
+        masks.refuse(value)
+        return value
 
 
 def _must_be_readable(path: Path) -> Path:

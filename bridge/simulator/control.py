@@ -116,8 +116,9 @@ def ask(port: int, path: str, texts: list[str] | None = None) -> dict[str, Any]:
         response = connection.getresponse()
         answer: dict[str, Any] = json.loads(response.read())
     except (OSError, http.client.HTTPException, ValueError) as exc:
+        why = getattr(exc, "strerror", None) or exc
         raise ControlError(
-            f"no simulator answers on control port {port} ({exc}): start `tickbridge simulate`, "
+            f"no simulator answers on control port {port} ({why}): start `tickbridge simulate`, "
             "or give the port it prints with --control-port"
         ) from exc
     finally:

@@ -10,6 +10,7 @@ how the command line speaks. Durations are venue seconds: the simulator multipli
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -204,7 +205,9 @@ _NAMES = frozenset(field.name for field in dataclasses.fields(Switches))
 
 def _convert(name: str, value: object) -> object:
     if name not in _NAMES:
-        raise SwitchError(f"there is no switch {name!r}; the switches are {', '.join(sorted(_NAMES))}")
+        close = "".join(f"; did you mean {one}?" for one in difflib.get_close_matches(name, _NAMES, 1))
+        others = f"; the switches are {', '.join(sorted(_NAMES))}"
+        raise SwitchError(f"there is no switch {name!r}{close or others}")
     hint = _TYPES[name]
     if isinstance(value, str) and get_origin(get_args(hint)[0]) is frozenset:
         value = [part.strip() for part in value.split(",") if part.strip()]

@@ -332,6 +332,14 @@ def test_with_their_rights_operators_can_run_their_commands(deployment: Deployme
         assert result.exit_code == EXIT_OK, (words, result.output)
 
 
+def test_who_may_only_write_the_control_topic_adds_without_being_told_what_was_there(deployment: Deployment) -> None:
+    stocked(deployment)
+    mine = (deployment.topics.subscriptions, (Operation.WRITE, Operation.DESCRIBE))
+    deployment.allow(one for one in deployment.grants if one.name == mine[0] and one.operation in mine[1])
+    result = deployment.types(Who.OPERATOR, "subscriptions", "add", "AAPL.US")
+    assert (result.exit_code, result.stdout) == (EXIT_OK, "written AAPL.US\n"), result.output
+
+
 def test_with_the_rights_to_read_the_control_topic_alone_a_job_can_compare_a_file(
     deployment: Deployment, tmp_path: Path
 ) -> None:

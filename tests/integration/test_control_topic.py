@@ -525,7 +525,7 @@ def test_what_kafka_does_not_let_us_read_is_named_with_its_remedy(kafka: Cluster
         with members(settings) as (one,), pytest.raises(KafkaUnusable, match="READ") as caught:
             until(lambda: False, one)
         assert topic in str(caught.value)
-        with pytest.raises(KafkaUnusable, match="READ"):
+        with pytest.raises(KafkaUnusable, match=f"as the group {settings.group_id}-reader.* READ"):
             read_to_end(settings, lambda *_, **__: None)
         other, group = control_topic(broker.cluster), unique("group")
         deny(broker.cluster, ResourceType.GROUP, group)

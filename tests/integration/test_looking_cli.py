@@ -78,10 +78,14 @@ class Follower:
         assert self._process.stderr is not None
         return self._process.stderr.readline().rstrip("\n")
 
+    def end(self) -> tuple[int, str, str]:
+        output, errors = self._process.communicate(timeout=WAIT_S)
+        return self._process.returncode, output, errors
+
     def interrupt(self) -> tuple[int, str]:
         self._process.send_signal(signal.SIGINT)
-        _, errors = self._process.communicate(timeout=WAIT_S)
-        return self._process.returncode, errors
+        code, _, errors = self.end()
+        return code, errors
 
     def close(self) -> None:
         if self._process.poll() is None:
@@ -395,6 +399,12 @@ def test_symbols_complete_and_trouble_completes_nothing(place: Place, monkeypatc
     for name, value in place.environment.items():
         monkeypatch.setenv(name, value)
     assert symbols("A") == ["AAPL.US", "AMZN.US"]
+    place.kafka.produce(place.topics["SUBSCRIPTIONS"], [("HKEX:00700", "{}"), ("HKEX:00005", "{}")])
+    assert symbols("HK") == ["HKEX:00005", "HKEX:00700"]
+    with monkeypatch.context() as bash:  # which ends a word at a colon
+        bash.setenv("COMP_WORDS", "tickbridge status B HKEX : 007")
+        bash.setenv("COMP_CWORD", "5")
+        assert symbols("007") == ["00700"]
     monkeypatch.setenv("TICKBRIDGE_KAFKA__BOOTSTRAP_SERVERS", "127.0.0.1:1")
     before = time.monotonic()
     assert symbols("A") == []

@@ -9,9 +9,10 @@ from typer.testing import CliRunner
 
 from bridge import __version__
 from bridge.cli import app
-from bridge.cli.config import MASK, mask_url, settings
+from bridge.cli.config import mask_url, settings
 from bridge.errors import EXIT_OK, EXIT_SETTINGS
 from bridge.settings import load
+from bridge.settings.masks import MASK
 
 SECRETS = ("s3cret-token", "s3cret-sasl", "s3cret-key", "s3cret-extra", "s3cret-user", "s3cret-query")
 
@@ -85,6 +86,36 @@ def test_yaml_is_a_file_for_config(tmp_path: Path) -> None:
     file = tmp_path / "c.yaml"
     file.write_text(types("config", "show", "-o", "yaml"))
     assert load(file) == load()
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("UPSTREAM__TOKEN", MASK), ("UPSTREAM__TOKEN", "*"), ("KAFKA__SASL_PASSWORD", MASK),
+        ("KAFKA__SSL_KEY_PASSWORD", MASK), ("KAFKA__EXTRA", json.dumps({"ssl.key.pem": MASK})),
+        ("UPSTREAM__URL", f"wss://{MASK}@venue.example/x"), ("UPSTREAM__URL", f"wss://venue.example/x?key={MASK}"),
+    ],
+)  # fmt: skip
+def test_a_mask_that_comes_back_as_a_secret_is_refused(
+    monkeypatch: pytest.MonkeyPatch, setting: str, value: str
+) -> None:
+    monkeypatch.setenv(f"TICKBRIDGE_{setting}", value)
+    result = CliRunner().invoke(app, ["config", "show"])
+    assert result.exit_code == EXIT_SETTINGS
+    assert f"TICKBRIDGE_{setting}: holds asterisks as `config show` puts them" in result.stderr
+
+
+def test_what_config_show_wrote_is_refused_until_the_secret_is_put_in_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("TICKBRIDGE_UPSTREAM__TOKEN", "t*ken")
+    file = tmp_path / "bridge.yaml"
+    file.write_text(types("config", "show", "-o", "yaml"))
+    assert load(file).upstream.read_token() == "t*ken"  # the environment wins
+    monkeypatch.delenv("TICKBRIDGE_UPSTREAM__TOKEN")
+    result = CliRunner().invoke(app, ["--config", str(file), "config", "show"])
+    assert result.exit_code == EXIT_SETTINGS
+    assert result.stderr.startswith("error: TICKBRIDGE_UPSTREAM__TOKEN: holds asterisks")
 
 
 def test_what_cannot_be_used_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

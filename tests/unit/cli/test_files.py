@@ -36,6 +36,26 @@ def test_csv_columns_may_be_left_out_and_stand_in_any_order() -> None:
     assert read("priority,symbol\n5,A\n", "f.csv") == {"A": Subscription("A", priority=5)}
 
 
+@pytest.mark.parametrize("between", [";", "\t"])
+def test_csv_is_taken_as_a_spreadsheet_of_any_country_writes_it(between: str) -> None:
+    header = ("symbol", "code", "priority", "stale_after_s", "enabled", "owner", "note")
+    row = ("A", "700.HK", "-5", "1.5", "FALSE", "desk", '"é, b"')
+    text = f"{between.join(header)}\r\n{between.join(row)}\r\n"
+    assert read(text, "f.csv") == {"A": EVERYTHING}
+    assert sniff("-", text) is Format.CSV
+
+
+def test_a_note_may_hold_what_stands_between_the_cells_elsewhere() -> None:
+    assert read("symbol,note\nA,x; y\n", "f.csv") == {"A": Subscription("A", note="x; y")}
+    assert read('symbol;note\nA;"x; y, z"\n', "f.csv") == {"A": Subscription("A", note="x; y, z")}
+
+
+def test_a_tab_in_yaml_is_named_as_one() -> None:
+    assert faults("subscriptions:\n\tA: {}\n") == (
+        "f.yaml, line 2: has a tab, which YAML does not take there; write blanks instead",
+    )
+
+
 @pytest.mark.parametrize("symbol", ["ON", "NO", "00700", "1e3", "HKEX:00700", ".DJI.US", "null"])
 def test_a_symbol_is_taken_as_it_is_spelled(symbol: str) -> None:
     assert list(read(f"subscriptions: {{{symbol}: {{}}}}")) == [symbol]
@@ -124,7 +144,7 @@ BAD_CSV = [
     ("name,priority\nA,1\n", "the header has no column symbol"),
     ("symbol,prio\nA,1\n", "no column is called 'prio', did you mean priority?"),
     ("symbol,symbol\nA,B\n", "the column symbol is there twice"),
-    ("symbol;priority\nA;1\n", "the header has no column symbol"),
+    ("symbol|priority\nA|1\n", "the header has no column symbol"),
     ('symbol,note\nA,"x\n', "is not valid CSV"),
     ("symbol,stale_after_s\nA,inf\n", "stale_after_s is inf"),
 ]

@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
 from typer.testing import CliRunner
 
-from bridge.cli import app
+from bridge.cli import LINES, app
 from bridge.errors import EXIT_SETTINGS
 
 SCREEN = {"COLUMNS": "80", "TERM": "dumb"}
@@ -66,6 +67,66 @@ def test_the_beginning_of_a_command_is_answered_with_its_name(words: list[str], 
     result = CliRunner().invoke(app, words, env=SCREEN)
     assert result.exit_code == EXIT_SETTINGS
     assert f"Did you mean '{meant}'?" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        (["rm", "AAPL.US"], "subscriptions remove"), (["subscriptions", "rm"], "remove"),
+        (["ls"], "subscriptions list"), (["add"], "subscriptions add"), (["subscriptions", "plan"], "diff"),
+        (["dump"], "subscriptions export"),
+        (["tail"], "ticks tail"), (["topics", "create"], "ensure"), (["watch"], "status --watch"),
+        (["help"], "--help"), (["version"], "--version"), (["completion"], "--install-completion"),
+    ],
+)  # fmt: skip
+def test_what_others_call_a_command_and_what_stands_in_a_group_is_answered_with_its_name(
+    words: list[str], meant: str
+) -> None:
+    result = CliRunner().invoke(app, words, env=SCREEN)
+    assert result.exit_code == EXIT_SETTINGS
+    assert f"Did you mean '{meant}'?" in result.stderr
+
+
+def test_a_name_that_nobody_uses_is_not_guessed_at() -> None:
+    for words in (["zzz"], ["ticks", "create"], ["config", "rm"]):
+        result = CliRunner().invoke(app, words, env=SCREEN)
+        assert (result.exit_code, "Did you mean" in result.stderr) == (EXIT_SETTINGS, False)
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_h_is_help(words: tuple[str, ...]) -> None:
+    assert CliRunner().invoke(app, [*words, "-h"], env=SCREEN).stdout.splitlines() == told(*words)
+
+
+def test_config_after_the_command_is_answered_with_its_place() -> None:
+    result = CliRunner().invoke(app, ["subscriptions", "list", "--config", "x"], env={**SCREEN, "COLUMNS": "200"})
+    assert result.exit_code == EXIT_SETTINGS
+    assert "tickbridge --config FILE subscriptions list" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["status", "-o", "xml"], "'xml' is not one of 'table', 'json', 'yaml'"),
+        (["status", "--state", "dead"], "'dead' is not one of 'pending'"),
+        (["ticks", "tail", "--count", "x"], "it should be a valid integer"),
+        (["ticks", "tail", "--count", "0"], "it should be greater than or equal to 1"),
+    ],
+)
+def test_a_bad_value_is_told_without_the_words_of_a_library(words: list[str], said: str) -> None:
+    result = CliRunner().invoke(app, words, env={**SCREEN, "COLUMNS": "200"})
+    assert result.exit_code == EXIT_SETTINGS
+    assert said in result.stderr
+    assert not re.search("Value error|unable to parse|Input should", result.stderr)
+
+
+def test_of_thousands_of_faults_the_first_are_shown_and_the_others_counted(tmp_path: Path) -> None:
+    file = tmp_path / "bad.csv"
+    file.write_text("symbol,priority\n" + "".join(f"S{number},high\n" for number in range(3000)))
+    result = CliRunner().invoke(app, ["subscriptions", "diff", "-f", str(file)])
+    assert result.exit_code == EXIT_SETTINGS
+    assert result.stderr.count("priority is 'high'") == LINES
+    assert f"and {3000 - LINES:,} more of them" in result.stderr
 
 
 def test_a_beginning_that_several_share_is_not_guessed_at() -> None:

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from bridge.cli.keys import named
-from bridge.cli.statuses import Book, Sort
+from bridge.cli.statuses import Book, Sort, View
 from bridge.cli.watch import FRAME_LINES, Screen
 from bridge.model import State
 from tests.unit.cli.test_statuses import NOW, book, record
@@ -51,8 +51,21 @@ def test_a_screen_of_three_thousand_symbols_fits_and_says_which_rows_it_shows(wi
 
 def test_a_screen_says_what_was_left_out_by_choice_and_that_kafka_is_away() -> None:
     made = book(("A", State.LIVE), ("B", State.STALE))
-    assert "1-1 of 1 · 1 left out by your choice" in shown(pressed("p"), made)[-1]
+    assert shown(Screen(), made)[1] == ""
+    assert shown(pressed("p"), made)[1] == "1 left out: only problems"
+    assert "1-1 of 1 · by problem · q quit  s sort  p all" in shown(pressed("p"), made)[-1]
+    everything = Screen(View(frozenset(["A"]), frozenset([State.LIVE]), "a", problems=True))
+    assert shown(everything, made)[1] == "2 left out: only problems · live · 1 symbol · /a (Esc drops it)"
     assert "Kafka is out of reach" in shown(Screen(), made, trouble="all brokers are down")[-1]
+
+
+def test_the_keys_can_be_read_on_a_screen_of_80_columns_whatever_was_chosen() -> None:
+    foot = shown(pressed("p", "/", *"0000", "enter"), THOUSANDS)[-1]
+    assert foot.endswith("/ filter  ↑↓ scroll")
+
+
+def test_a_screen_of_40_columns_keeps_symbol_state_and_reason() -> None:
+    assert shown(Screen(), THOUSANDS, width=40)[2].split() == ["symbol", "state", "reason"]
 
 
 def test_an_empty_screen_says_so() -> None:
@@ -85,7 +98,7 @@ def test_a_filter_is_typed_mended_kept_and_dropped() -> None:
     assert (screen.typing, screen.over, symbols(screen, made)) == (True, False, ["7.HK", "700.HK"])
     assert shown(screen, made)[-1].startswith("filter: 7_")
     screen.press("enter")
-    assert (screen.typing, "· /7 ·" in shown(screen, made)[-1]) == (False, True)
+    assert (screen.typing, shown(screen, made)[1]) == (False, "1 left out: only /7 (Esc drops it)")
     screen.press("escape")
     assert len(symbols(screen, made)) == 3
     assert pressed("/", "x", "escape").view.text == ""

@@ -67,7 +67,7 @@ def test_it_prints_urls_that_work_and_takes_orders_while_it_runs(running: Runnin
         assert json.loads(ws.recv(timeout=5))["data"]["seq"] == 1
         code, out = run("record", "-o", "json", *to)
         assert (code, json.loads(out)["connections"][0]["codes"]) == (0, ["AAPL.US"])
-        assert "1 ticks sent, 1 requests" in run("record", *to)[1]
+        assert "1 tick, 1 request, 0 heartbeats" in run("record", *to)[1]
     assert json.loads(run("set", "-o", "json", *to)[1])["max_codes"] == 1
 
 
@@ -103,6 +103,9 @@ def test_a_taken_port_is_named_with_the_remedy(running: Running) -> None:
     [
         (["--plan", "gold"], "there is no plan 'gold'; the plans are free"),
         (["--set", "mutex=1"], "there is no switch 'mutex'"),
+        (["--port", "99999"], "--port 99999: give a port up to 65535"),
+        (["--port", "65535"], "--control-port 65536: give a port up to 65535"),
+        (["record", "--control-port", "99999"], "--control-port 99999: give a port up to 65535"),
         (["--set", "duplicates=2"], "duplicates takes number 0..1, not '2'"),
         (["--rate", "-1"], "rate takes number >= 0"),
         (["--cert", "missing.pem"], "both cert and key"),

@@ -41,7 +41,9 @@ def test_text_becomes_the_switch_s_own_type(text: str, name: str, value: object)
     ("text", "complaint"),
     [
         ("mute", "is not switch=value"),
-        ("mutex=true", "there is no switch 'mutex'"),
+        ("mutex=true", "there is no switch 'mutex'; did you mean mute"),
+        ("rat=1", "there is no switch 'rat'; did you mean rate"),
+        ("zzz=1", "there is no switch 'zzz'; the switches are "),
         ("mute=perhaps", "mute takes true | false, not 'perhaps'"),
         ("duplicates=1.5", r"duplicates takes number 0..1, not '1.5'"),
         ("rate=-1", "rate takes number >= 0, not '-1'"),
