@@ -56,7 +56,7 @@ def opened(make: Callable[[dict[str, Any]], _Client], properties: dict[str, Any]
     """
     try:
         return make(properties)
-    except KafkaException as error:
+    except (KafkaException, TypeError, ValueError, AttributeError) as error:  # the last three: of properties for Python
         said = error.args[0].str() if isinstance(error.args[0], KafkaError) else str(error)
         setting, remedy = _blamed(said)
         raise SettingsError(f"{setting}: {said}; {remedy}") from None

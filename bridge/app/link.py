@@ -270,9 +270,11 @@ class Link:
         self._phase = Phase.DOWN
         self._reason, self._detail = error.kind, error.detail
         self._venue.sessions[error.kind] += 1
-        self._back_off(now, token=isinstance(error, TokenRefused))
+        refused = isinstance(error, TokenRefused)
+        self._back_off(now, token=refused)
         fields = {"partition": self.partition, "reason": error.kind, "detail": error.detail}
-        self._venue.log("upstream_failed", "warning", **fields, retry_in_s=round(self._dial_at - now, 1))
+        level = "error" if refused else "warning"  # only an operator can mend a token
+        self._venue.log("upstream_failed", level, **fields, retry_in_s=round(self._dial_at - now, 1))
 
     def _talk(self, now: float, wall: float) -> None:
         transport, session = self.transport, self.session

@@ -199,9 +199,12 @@ def _typed(value: bytes) -> _Fields:
     try:
         return _decoder.decode(value)
     except msgspec.ValidationError as error:
-        raise BadRecord("wrong_type", _complaint(str(error))) from None
+        reason = "out_of_range" if "out of range" in str(error) else "wrong_type"
+        raise BadRecord(reason, _complaint(str(error))) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BadRecord("not_json", f"the value is no JSON: {error}") from None
+        # The library calls it truncated; the standard one, which has read it already, lets it pass.
+        half = b"\\ud" in value.lower()
+        raise BadRecord("not_json", f"the value is no JSON: {'half of a surrogate pair' if half else error}") from None
 
 
 def _complaint(said: str) -> str:

@@ -13,6 +13,8 @@ RESERVED = {
     "group.protocol": "ownership is decided by the classic protocol",
     "group.instance.id": "members are dynamic: a static one would block its successor",
     "enable.ssl.certificate.verification": "a broker that cannot prove who it is must not get our credentials",
+    "transactional.id": "a tick goes on its way when it comes, not when a transaction ends",
+    "metadata.broker.list": "it is bootstrap.servers, and has a setting of its own, KAFKA__BOOTSTRAP_SERVERS",
     "bootstrap.servers": "it has a setting of its own, KAFKA__BOOTSTRAP_SERVERS",
     "enable.auto.commit": "the control topic is read from its beginning at every start",
     "group.id": "it has a setting of its own, GROUP__ID",

@@ -41,7 +41,7 @@ def judge(calendar: Calendar, watched: Iterable[Watched], now_us: int) -> Judgem
         at, total = open_time.at, open_time.at(now_us)
         soonest = math.inf
         for since_us, after_s, symbol in group:
-            due = at(since_us) + after_s * 1e6
+            due = at(since_us) + max(1.0, after_s * 1e6)
             if due <= total:
                 stale.append(symbol)
             elif due < soonest:

@@ -227,6 +227,18 @@ def test_a_refused_token_waits_long_and_not_at_all_once_the_file_changes(dials: 
     assert dials == [1, 2]
 
 
+@pytest.mark.parametrize(
+    ("failure", "level"), [(TokenRefused("token", "401"), "error"), (UpstreamUnavailable("network", "x"), "warning")]
+)
+def test_a_token_that_is_refused_is_told_louder_than_a_network_that_fails(
+    dials: list[int], failure: UpstreamUnavailable, level: str
+) -> None:
+    link = make_link(dials)
+    link.work(0.0, 0.0)
+    link.dialled(1, failure, 1.0)
+    assert [fields["level"] for _, fields in cast("Lines", link._venue.log).events] == [level]
+
+
 def test_failures_in_a_row_wait_longer_and_longer_up_to_the_cap(dials: list[int]) -> None:
     link = make_link(dials)
     now, waits = 0.0, []

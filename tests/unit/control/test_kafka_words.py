@@ -65,6 +65,12 @@ def test_a_property_that_the_library_does_not_take_is_a_settings_error_naming_it
         opened(Consumer, {"group.id": "g", "no.such.thing": 1})
 
 
+@pytest.mark.parametrize("name", ["error_cb", "throttle_cb", "default.topic.config", "on_commit"])
+def test_a_property_that_is_python_s_alone_is_a_settings_error_too(name: str) -> None:
+    with pytest.raises(SettingsError, match=r"TICKBRIDGE_KAFKA__EXTRA"):
+        opened(Consumer, {"group.id": "g", name: "text"})
+
+
 def test_a_mechanism_that_the_library_was_not_built_with_is_blamed_on_its_setting() -> None:
     properties = {"group.id": "g", "security.protocol": "SASL_SSL", "sasl.mechanism": "GSSAPI"}
     with pytest.raises(SettingsError, match=r"^TICKBRIDGE_KAFKA__SASL_MECHANISM: .*GSSAPI.*; set it to PLAIN,"):

@@ -245,7 +245,13 @@ def test_a_number_that_the_field_cannot_hold_is_refused(value: bytes) -> None:
 
 @pytest.mark.parametrize("value", [b'{"stale_after_s":1e400}', b'{"stale_after_s":1%s}' % (b"0" * 400)])
 def test_a_number_that_is_not_finite_is_refused(value: bytes) -> None:
-    assert refused(b"AAPL.US", value) == "wrong_type"
+    assert refused(b"AAPL.US", value) == "out_of_range"
+
+
+@pytest.mark.parametrize("value", [b'{"note":"\\ud800"}', b'{"\\uDFFFx":1}'])
+def test_half_of_a_surrogate_pair_is_called_that(value: bytes) -> None:
+    with pytest.raises(BadRecord, match="half of a surrogate pair"):
+        records.decode(b"AAPL.US", value)
 
 
 @pytest.mark.parametrize(("value", "priority"), [(b'{"priority":5.0}', 5), (b'{"priority":-2147483648}', -(2**31))])

@@ -52,6 +52,12 @@ def test_the_lunch_break_stops_the_clock() -> None:
     assert [stale("hk", last, now) for now in (after_lunch - 1, after_lunch)] == [False, True]
 
 
+@pytest.mark.parametrize("after_s", [1e-300, 1e-9])
+def test_however_little_the_patience_a_closed_market_raises_nothing(after_s: float) -> None:
+    saturday = moment("2026-11-28 12:00", NEW_YORK)
+    assert not stale("us", saturday, saturday + SECOND_US, after_s)
+
+
 def test_who_was_stale_at_the_close_stays_so_until_a_tick_comes() -> None:
     last, night = moment("2026-11-25 15:58", NEW_YORK), moment("2026-11-25 22:00", NEW_YORK)
     assert stale("us", last, night)
