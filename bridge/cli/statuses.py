@@ -182,12 +182,16 @@ def state_cell(state: str | None) -> Text:
 def reason(row: Row) -> str:
     """Say in one line why a symbol is in its state, and of an unusable record what is in force instead."""
     said = why(row)
-    return with_force(said, isinstance(row.get("effective"), dict)) if row["state"] == State.INVALID else said
+    if row["state"] != State.INVALID:
+        return said
+    beneath = ": ".join(part for part in (text(row, "effective_state"), text(row, "effective_reason")) if part)
+    return with_force(said, isinstance(row.get("effective"), dict), beneath)
 
 
-def with_force(said: str, older: bool) -> str:
-    """Add to what is wrong with the newest record whether an older one is in force."""
-    return f"{said} ({'an older record is in force' if older else 'not subscribed'})".lstrip()
+def with_force(said: str, older: bool, state: str = "") -> str:
+    """Add to what is wrong with the newest record whether an older one is in force, and in which ``state`` that is."""
+    force = f"an older record is in force{f', {state}' if state else ''}" if older else "not subscribed"
+    return f"{said} ({force})".lstrip()
 
 
 def why(row: Row) -> str:

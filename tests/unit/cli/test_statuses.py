@@ -132,7 +132,15 @@ def test_a_held_removal_is_a_problem_that_comes_first_and_is_counted() -> None:
 
 @pytest.mark.parametrize(
     ("fields", "then"),
-    [({"effective": {"priority": 5}}, "an older record is in force"), ({}, "not subscribed")],
+    [
+        ({"effective": {"priority": 5}}, "an older record is in force"),
+        ({"effective": {}, "effective_state": "live"}, "an older record is in force, live"),
+        (
+            {"effective": {}, "effective_state": "rejected", "effective_reason": "venue_600"},
+            "an older record is in force, rejected: venue_600",
+        ),
+        ({}, "not subscribed"),
+    ],
 )
 def test_of_an_unusable_record_one_learns_what_is_in_force_instead(fields: dict[str, Any], then: str) -> None:
     made = Book()
