@@ -11,7 +11,7 @@ import pytest
 from bridge.publish.topics import LETTER_MAX_BYTES
 from bridge.simulator import DEFAULT_TOKEN, Simulator, SimulatorConfig, Switches
 from tests.support.formats import check_letters, check_statuses
-from tests.support.kafka import FAST_COMPACTION, Cluster, unique
+from tests.support.kafka import FAST_COMPACTION, Cluster, Record, unique
 from tests.support.process import BridgeProcess
 
 #: The venue runs ten times as fast as the real one, and the bridge keeps its rules at that pace.
@@ -25,6 +25,12 @@ PACE = {
     "UPSTREAM__ACK_TIMEOUT_S": "1",
     "UPSTREAM__PLAN": "professional",
 }
+
+
+def newest(records: list[Record]) -> dict[str, dict[str, Any]]:
+    """Give the newest value of each key that has one."""
+    last = {(record.key or b"").decode(): record.value for record in records}
+    return {key: json.loads(value) for key, value in last.items() if value is not None}
 
 
 @dataclass
@@ -73,6 +79,10 @@ class World:
     def ticks(self) -> list[dict[str, Any]]:
         """Read the ticks topic to its end, in the order of each partition."""
         return [json.loads(record.value or b"") for record in self.cluster.read_all(self.topic("ticks"))]
+
+    def statuses(self) -> dict[str, dict[str, Any]]:
+        """Read the newest status of each symbol that has one."""
+        return newest(self.cluster.read_all(self.topic("status")))
 
     def seqs(self) -> dict[str, list[int]]:
         """Read the seq of every tick, by symbol, in the order of the topic."""

@@ -28,12 +28,6 @@ def home(symbol: str) -> int:
 PARTS = tuple(frozenset(symbol for symbol in ALL if home(symbol) == part) for part in range(2))
 
 
-def statuses(world: World) -> dict[str, dict[str, Any]]:
-    """Read the newest status of each symbol."""
-    newest = {record.key or b"": record.value for record in world.cluster.read_all(world.topic("status"))}
-    return {key.decode(): json.loads(value) for key, value in newest.items() if value is not None}
-
-
 def await_lists(venue: Simulator, *lists: frozenset[str], timeout: float = 40.0) -> None:
     """Wait until the venue has just these connections open, each with these codes."""
 
@@ -68,7 +62,7 @@ def test_a_topic_that_grows_under_the_bridge_costs_no_symbol_and_doubles_none(
     world.subscribe(*ALL)
     running = [make_bridge(settings(world, venue)) for _ in range(bridges)]
     await_lists(venue, frozenset(ALL))
-    running[0].wait_until("told", lambda: {one["state"] for one in statuses(world).values()} == {"waiting"})
+    running[0].wait_until("told", lambda: {one["state"] for one in world.statuses().values()} == {"waiting"})
     world.cluster.grow_topic(world.topic("subscriptions"), 2)
     await_lists(venue, *PARTS)  # who moved stays, since nothing was said yet where it belongs now
     assert sum(bridge.count("control_topic_divided_anew") for bridge in running) >= 1
@@ -77,14 +71,14 @@ def test_a_topic_that_grows_under_the_bridge_costs_no_symbol_and_doubles_none(
     assert {(letter.key or b"").decode() for letter in letters} == PARTS[1]
     world.subscribe(*ALL, priority=1)
     running[0].wait_until(
-        "told", lambda: {one["effective"].get("priority") for one in statuses(world).values()} == {1}, 40
+        "told", lambda: {one["effective"].get("priority") for one in world.statuses().values()} == {1}, 40
     )
     for symbol in ALL:
         venue.tick_now(symbol)
     found = world.cluster.wait_for_records(world.topic("ticks"), lambda records: len(records) >= len(ALL))
     assert sorted((tick.key or b"").decode() for tick in found) == sorted(ALL)
     await_lists(venue, *PARTS)
-    assert {symbol: one["control_partition"] for symbol, one in statuses(world).items()} == {s: home(s) for s in ALL}
+    assert {symbol: one["control_partition"] for symbol, one in world.statuses().items()} == {s: home(s) for s in ALL}
     running[0].wait_until("gaps closed", lambda: not open_gaps(world))
     assert {bridge.stop() for bridge in running} == {0}
 
@@ -127,6 +121,6 @@ def test_a_new_topic_with_fewer_partitions_is_guarded_as_a_whole_and_leaves_no_s
     await_lists(venue, frozenset(ALL))
     assert second.wait_for("removals_held")["symbols"] == 20
     await_lists(venue, frozenset(few))
-    second.wait_until("nulled", lambda: statuses(world).keys() == set(few))
+    second.wait_until("nulled", lambda: world.statuses().keys() == set(few))
     second.wait_until("gaps closed", lambda: not open_gaps(world))
     assert second.stop() == 0

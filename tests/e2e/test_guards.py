@@ -1,9 +1,7 @@
 """What an operator's mistake cannot do: mass removals are held, and a restart remembers what was good and bad."""
 
-import json
 import time
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
@@ -67,12 +65,6 @@ def await_subscribed(venue: Simulator, *codes: str, timeout: float = 15.0) -> No
     venue.wait_for(lambda record: record.subscribed == frozenset(codes), timeout, f"{len(codes)} codes")
 
 
-def statuses(world: World) -> dict[str, dict[str, Any]]:
-    """Read the newest status of each symbol."""
-    newest = {record.key or b"": record.value for record in world.cluster.read_all(world.topic("status"))}
-    return {key.decode(): json.loads(value) for key, value in newest.items() if value is not None}
-
-
 @pytest.mark.parametrize("road", ["tombstones", "disabled"])
 def test_removing_more_than_half_is_held_loudly_while_additions_proceed(
     world: World, venue: Simulator, make_bridge: MakeBridge, road: str
@@ -92,7 +84,7 @@ def test_removing_more_than_half_is_held_loudly_while_additions_proceed(
     assert removals_held(bridge) == 0
     assert not venue.record.violations
     assert len(venue.record.connections) == 1
-    bridge.wait_until("statuses follow", lambda: len(statuses(world)) == (11 if road == "tombstones" else 41))
+    bridge.wait_until("statuses follow", lambda: len(world.statuses()) == (11 if road == "tombstones" else 41))
     assert bridge.stop() == 0
 
 
@@ -161,12 +153,12 @@ def test_symbols_that_were_never_accepted_neither_count_nor_are_held(
     world.subscribe(*surplus, "BAD1.US", "BAD2.US", "LSE:VOD")
     world.subscribe("BAD1.US", "BAD2.US", priority=1)
     world.cluster.produce(world.topic("subscriptions"), [("INVALID.US", "{")])
-    bridge.wait_until("refused", lambda: statuses(world).get("BAD2.US", {}).get("reason") == "venue_600")
-    bridge.wait_until("no room", lambda: statuses(world).get(surplus[-1], {}).get("state") == "over_cap")
+    bridge.wait_until("refused", lambda: world.statuses().get("BAD2.US", {}).get("reason") == "venue_600")
+    bridge.wait_until("no room", lambda: world.statuses().get(surplus[-1], {}).get("state") == "over_cap")
     await_subscribed(venue, *accepted)
     world.unsubscribe(*surplus, "BAD1.US", "BAD2.US", "LSE:VOD", "INVALID.US", *accepted[:10])
     await_subscribed(venue, *accepted[10:])  # 10 of 20, not 24 of 34
-    bridge.wait_until("gone", lambda: set(statuses(world)) == set(accepted[10:]))
+    bridge.wait_until("gone", lambda: set(world.statuses()) == set(accepted[10:]))
     assert bridge.count("removals_held") == 0
     assert bridge.stop() == 0
 
@@ -176,7 +168,7 @@ def test_held_symbols_keep_their_room_in_a_full_plan(world: World, venue: Simula
     world.unsubscribe(*ALL[:30])
     bridge.wait_for("removals_held")
     world.subscribe("AAPL.US")
-    bridge.wait_until("no room", lambda: statuses(world).get("AAPL.US", {}).get("state") == "over_cap")
+    bridge.wait_until("no room", lambda: world.statuses().get("AAPL.US", {}).get("state") == "over_cap")
     assert venue.record.subscribed == frozenset(ALL)
     confirm(world, ALL[0])
     await_subscribed(venue, *ALL[1:], "AAPL.US")
@@ -205,7 +197,7 @@ def test_held_symbols_survive_a_reconnect_and_a_restart_of_the_bridge(
     bridge = settled(world, venue, make_bridge)
     world.unsubscribe(*ALL[:30])
     bridge.wait_for("removals_held")
-    bridge.wait_until("told", lambda: statuses(world).get(ALL[0], {}).get("reason") == "removal_held")
+    bridge.wait_until("told", lambda: world.statuses().get(ALL[0], {}).get("reason") == "removal_held")
     venue.faults.reset()
     venue.wait_for(lambda record: len(record.connections) == 2 and record.subscribed == frozenset(ALL), 15)
     bridge.process.kill()
@@ -266,7 +258,7 @@ def test_an_owner_that_had_to_let_go_and_owns_again_still_knows_whom_the_venue_a
     world.subscribe(*ALL, "BAD.US")
     quick = {"GROUP__SESSION_TIMEOUT_S": "3", "GROUP__LOST_HOLD_S": "0", "RECONCILE__REMOVAL_HOLD_S": str(FOR_LONG_S)}
     bridge = make_bridge(world.settings(venue, **quick))
-    bridge.wait_until("refused", lambda: statuses(world).get("BAD.US", {}).get("reason") == "venue_600", 40)
+    bridge.wait_until("refused", lambda: world.statuses().get("BAD.US", {}).get("reason") == "venue_600", 40)
     await_subscribed(venue, *ALL)
     own_kafka.suspend()
     bridge.wait_for("ownership_given_up", 30)
@@ -315,12 +307,12 @@ def test_with_two_partitions_each_is_guarded_and_one_that_moves_is_no_removal_an
         found = world.cluster.read_all(world.topic("status"))
         return sum((record.key or b"").decode() in of_one for record in found)
 
-    one.wait_until("told", lambda: {statuses(world)[symbol]["state"] for symbol in of_one} == {"waiting"})
+    one.wait_until("told", lambda: {world.statuses()[symbol]["state"] for symbol in of_one} == {"waiting"})
     before = written()
     two.process.kill()  # its partition arrives at a working owner
     one.wait_until("both", lambda: len(one.status()["partitions"]) == 2, 30)
     venue.wait_until_subscribed(*symbols, timeout=60)
-    one.wait_until("told", lambda: {statuses(world)[symbol]["state"] for symbol in of_two} == {"waiting"})
+    one.wait_until("told", lambda: {world.statuses()[symbol]["state"] for symbol in of_two} == {"waiting"})
     assert (kept.is_open, len(venue.requests(SUBSCRIBE, kept.id)), written()) == (True, 1, before)
     assert one.count("removals_held") == two.count("removals_held") == 0
 
@@ -407,7 +399,7 @@ def test_after_a_restart_the_first_request_holds_only_what_was_accepted_and_a_kn
     venue = make_venue(switches={"unknown": {"BAD.US"}})
     world.subscribe("AAPL.US", "700.HK", "BAD.US")
     first = make_bridge(world.settings(venue))
-    first.wait_until("rejected", lambda: statuses(world).get("BAD.US", {}).get("state") == "rejected")
+    first.wait_until("rejected", lambda: world.statuses().get("BAD.US", {}).get("state") == "rejected")
     first.wait_accepted("AAPL.US", "700.HK")
     assert first.stop() == 0
     world.subscribe("NEW.US")
@@ -416,7 +408,7 @@ def test_after_a_restart_the_first_request_holds_only_what_was_accepted_and_a_kn
     await_subscribed(venue, "AAPL.US", "700.HK", "NEW.US")
     asked = [set(request.codes) for request in venue.requests(SUBSCRIBE)[asked_before:]]
     assert asked == [{"AAPL.US", "700.HK"}, {"AAPL.US", "700.HK", "NEW.US"}]
-    assert statuses(world)["BAD.US"]["reason"] == "venue_600"
+    assert world.statuses()["BAD.US"]["reason"] == "venue_600"
     assert second.stop() == 0
 
 
@@ -428,7 +420,7 @@ def test_rewriting_note_or_owner_asks_the_venue_nothing(
     venue.wait_until_subscribed("AAPL.US", "700.HK", timeout=20)
     world.subscribe("AAPL.US", note="rewritten")
     world.subscribe("700.HK", owner="desk-3")
-    bridge.wait_until("told", lambda: statuses(world).get("700.HK", {}).get("effective") == {"owner": "desk-3"})
+    bridge.wait_until("told", lambda: world.statuses().get("700.HK", {}).get("effective") == {"owner": "desk-3"})
     world.subscribe("MSFT.US")
     await_subscribed(venue, "AAPL.US", "700.HK", "MSFT.US")
     assert [set(r.codes) for r in venue.requests(SUBSCRIBE)] == [
@@ -446,7 +438,7 @@ def test_enabled_toggled_takes_a_symbol_out_and_brings_it_back_without_a_reconne
     venue.wait_until_subscribed("AAPL.US", "700.HK", timeout=20)
     world.subscribe("AAPL.US", enabled=False)
     await_subscribed(venue, "700.HK")
-    bridge.wait_until("disabled", lambda: statuses(world).get("AAPL.US", {}).get("state") == "disabled")
+    bridge.wait_until("disabled", lambda: world.statuses().get("AAPL.US", {}).get("state") == "disabled")
     world.subscribe("AAPL.US")
     await_subscribed(venue, "AAPL.US", "700.HK")
     assert len(venue.record.connections) == 1

@@ -14,7 +14,7 @@ import pytest
 
 from bridge.simulator import Simulator
 from tests.e2e.conftest import World
-from tests.e2e.test_guards import await_subscribed, statuses
+from tests.e2e.test_guards import await_subscribed
 from tests.e2e.test_silence import metric
 from tests.support.process import BridgeProcess
 
@@ -144,7 +144,7 @@ def test_a_code_changed_is_one_request_and_the_rewritten_record_of_an_incumbent_
     world.subscribe("700.HK")
     world.subscribe("HKEX:00700", note="now its record is the newer one")
     bridge.wait_until("no place", lambda: symbol_state(bridge, "700.HK") == ("rejected", "duplicate_code"))
-    bridge.wait_until("read", lambda: "note" in statuses(world).get("HKEX:00700", {}).get("effective", {}))
+    bridge.wait_until("read", lambda: "note" in world.statuses().get("HKEX:00700", {}).get("effective", {}))
     assert symbol_state(bridge, "HKEX:00700") in (("waiting", ""), ("live", ""))
     world.subscribe("AAPL.US", code="MSFT.US")
     await_subscribed(venue, "700.HK", "MSFT.US")
@@ -173,10 +173,10 @@ def test_a_new_patience_takes_effect_without_a_request(
     assert symbol_state(bridge, "ETHUSDT") == ("waiting", "")
     world.subscribe("ETHUSDT", stale_after_s=0.5)
     # Beside one that ticks it is asked for once more, with the whole list; the patience itself costs nothing.
-    bridge.wait_until("stale", lambda: statuses(world).get("ETHUSDT", {}).get("state") == "stale")
+    bridge.wait_until("stale", lambda: world.statuses().get("ETHUSDT", {}).get("state") == "stale")
     bridge.wait_for("never_ticked_asked_again")
     world.subscribe("ETHUSDT", stale_after_s=200)
-    bridge.wait_until("patient", lambda: statuses(world).get("ETHUSDT", {}).get("state") == "waiting")
+    bridge.wait_until("patient", lambda: world.statuses().get("ETHUSDT", {}).get("state") == "waiting")
     assert metric(bridge, "tickbridge_subscriptions", state="stale") == 0
     assert lists(venue) == [{"BTCUSDT", "ETHUSDT"}] * 2
     assert bridge.stop() == 0

@@ -7,18 +7,12 @@ from typing import Any
 import pytest
 
 from bridge.simulator import Simulator
-from tests.e2e.conftest import World
+from tests.e2e.conftest import World, newest
 from tests.support.kafka import Record
 from tests.support.process import BridgeProcess
 
 MakeBridge = Callable[..., BridgeProcess]
 MakeVenue = Callable[..., Simulator]
-
-
-def newest(records: list[Record]) -> dict[str, dict[str, Any]]:
-    """Give the newest status of each symbol that has one."""
-    last: dict[str, bytes | None] = {(record.key or b"").decode(): record.value for record in records}
-    return {symbol: json.loads(value) for symbol, value in last.items() if value is not None}
 
 
 def await_states(world: World, wanted: Mapping[str, str]) -> dict[str, dict[str, Any]]:

@@ -226,6 +226,13 @@ def test_what_was_being_removed_when_the_topic_was_made_anew_goes_in_its_own_tim
     assert venue.wait(100 * HOLD_S) == set(ALL[30:])
 
 
+@pytest.mark.parametrize(("few", "left"), [(3, ALL[3:]), (30, ALL)])
+def test_what_was_removed_just_before_the_topic_was_made_anew_is_judged_as_ever(few: int, left: tuple[str, ...]) -> None:
+    venue = Venue()
+    assert venue.say(remove=ALL[:few], orphaned=True) == set(left)
+    assert venue.wait(HOLD_S) == set(ALL[few:])
+
+
 def test_additions_go_on_while_removals_are_held() -> None:
     venue = Venue()
     venue.say(remove=ALL[:30])
@@ -335,7 +342,7 @@ def test_a_removal_of_what_was_accepted_before_is_held_for_a_hold_of_every_proce
 
 
 STEP = st.tuples(
-    st.sampled_from(["add", "remove", "disable", "confirm", "wait"]),
+    st.sampled_from(["add", "remove", "disable", "confirm", "anew", "wait"]),
     st.sets(st.sampled_from(ALL), max_size=40),
     st.floats(0, 40),
 )
@@ -352,10 +359,14 @@ def test_whatever_happens_what_is_asked_for_is_desired_and_what_is_not_goes_with
         elif what == "confirm":
             venue.say(remove=some, confirmed=some)
             assert not venue.subscribed & some
+        elif what == "anew":
+            venue.say(remove=some, orphaned=True)
         else:
             venue.say(**{what: some})  # type: ignore[arg-type]  # add, remove or disable
         asked = {symbol for symbol, one in venue.asked.items() if one.enabled}
         assert asked <= venue.subscribed
-        assert venue.subscribed - asked == venue.held
+        assert venue.subscribed - asked <= venue.held
+    venue.say()
+    assert venue.held.isdisjoint(symbol for symbol, one in venue.asked.items() if one.enabled)
     venue.wait(HOLD_S)
     assert venue.subscribed == {symbol for symbol, one in venue.asked.items() if one.enabled}
