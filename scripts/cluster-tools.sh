@@ -3,6 +3,7 @@
 # are installed where that is allowed; elsewhere it says what to install, and the tests are skipped with the same words.
 # A Go toolchain of 1.25 or newer is needed too, for as long as the build is not cached.
 set -euo pipefail
+. "$(dirname "$0")/debian.sh"
 missing=()
 need() { PATH=$PATH:/usr/sbin:/sbin command -v "$1" >/dev/null || missing+=("$2"); }
 need etcd etcd-server
@@ -13,11 +14,8 @@ need ip iproute2
 need openssl openssl
 [ -x /usr/lib/cni/bridge ] || missing+=(containernetworking-plugins)
 [ ${#missing[@]} -eq 0 ] && exit 0
-if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
-  echo "Installing for the cluster: ${missing[*]} …"
-  export DEBIAN_FRONTEND=noninteractive
-  apt-get update -qq
-  apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+if may_install; then
+  install_debian "the cluster" "${missing[@]}"
 else
   echo "The cluster also needs: ${missing[*]} (names of Debian's packages)." >&2
 fi

@@ -4,6 +4,7 @@
 # Debian's packages are installed where that is allowed; elsewhere it says what to install, and the tests that need it
 # are skipped with the same words (under CI=true they fail).
 set -euo pipefail
+. "$(dirname "$0")/debian.sh"
 missing=()
 command -v java >/dev/null || missing+=(default-jre-headless)
 command -v mvn >/dev/null || missing+=(maven)
@@ -25,11 +26,8 @@ take_promtool() {
 
 have_promtool || ! command -v apt-get >/dev/null || take_promtool || true
 [ ${#missing[@]} -eq 0 ] && have_promtool && exit 0
-if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
-  echo "Installing for the tests: ${missing[*]} …"
-  export DEBIAN_FRONTEND=noninteractive
-  apt-get update -qq
-  [ ${#missing[@]} -eq 0 ] || apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+if may_install; then
+  install_debian "the tests" "${missing[@]}"
   have_promtool || take_promtool || true
 else
   have_promtool || missing+=("prometheus (for promtool)")
