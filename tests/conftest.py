@@ -6,6 +6,7 @@ a green run must not mean that nothing was tested.
 """
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any, NoReturn
@@ -22,6 +23,12 @@ FETCH_TIMEOUT_S = 600
 #: Lines for the end of the report: which Kafka was used, or why there was none.
 KAFKA_NOTES = pytest.StashKey[list[str]]()
 KAFKA_MISSING = pytest.StashKey[str]()
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C reach what the tests start, also where the whole run was put in the background."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # which every process hands on to its children
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

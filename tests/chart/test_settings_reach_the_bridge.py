@@ -75,7 +75,8 @@ def sample(setting: Setting) -> Any:
         return next(one for one in reversed(schema["enum"]) if one not in (None, "OAUTHBEARER"))
     default = setting.field.get_default(call_default_factory=True)
     kind = schema["type"] if isinstance(schema["type"], str) else schema["type"][0]
-    value = {"boolean": default is not True, "integer": 67_108_865, "number": 2.5, "string": "any"}[kind]
+    word = setting.name.lower().replace("__", "-")  # two topics may not have one name
+    value = {"boolean": default is not True, "integer": 67_108_865, "number": 2.5, "string": word}[kind]
     if kind in ("integer", "number"):
         return max(min(value, schema["maximum"]), schema.get("minimum", value))
     return value

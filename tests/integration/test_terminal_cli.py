@@ -90,6 +90,10 @@ def test_nobody_to_hear_what_a_command_says_of_itself_costs_none_of_the_result(p
     assert (done.returncode, b'"1.5"' in done.stdout) == (EXIT_OK, True)
 
 
+#: The tests' own terminal is none of a command's, nor is its size.
+OURS = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+
+
 class Seat:
     """A terminal of its own with a command at it, and somebody who types and reads."""
 
@@ -100,7 +104,7 @@ class Seat:
         self.process = subprocess.Popen(
             [sys.executable, "-c", AT_ITS_TERMINAL, *words],
             stdin=self._theirs, stdout=self._theirs, stderr=self._theirs, start_new_session=True,
-            env={**os.environ, **place.environment, "TERM": "xterm-256color"},
+            env={**OURS, **place.environment, "TERM": "xterm-256color"},
         )  # fmt: skip
 
     def resize(self, columns: int, rows: int) -> None:
