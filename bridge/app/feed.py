@@ -215,6 +215,7 @@ class Feed:
                 del self._links[link.partition]
                 for message in self._late.pop(link.partition, ()):
                     self._take(message, self.beat)
+            self._pin()  # whoever waits for this looks at the board next
             self._flushing.append((revoked, outlet.settled + outlet.waiting))
         for revoked, mark in self._flushing:
             if outlet.settled >= mark:

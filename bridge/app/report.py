@@ -17,7 +17,7 @@ from typing import Protocol
 import msgspec
 
 from bridge.app.venue import Log
-from bridge.app.wants import REMOVAL_HELD
+from bridge.app.wants import ACCEPTED, REMOVAL_HELD
 from bridge.control import records
 from bridge.control.desired import Fold
 from bridge.control.murmur2 import partition_of
@@ -73,17 +73,17 @@ def truths_of(fold: Fold, board: Board) -> Iterator[Truth]:
     """Say what the status of each symbol of a control partition should be; nothing of one that nobody judged yet.
 
     A row goes with the record that it rests on, whatever has come since: the feed is a moment behind the fold. A symbol
-    whose removal is held stands for the record that it had.
+    whose removal is held stands for the record that it had. A bad record is told of when what is in force beneath it is
+    judged: whoever reads the status next would take that for new.
     """
     rows, session = board.rows.get(fold.partition, {}), board.sessions.get(fold.partition, 0)
     judged, invalid, told = board.wanted.get(fold.partition, {}), fold.invalid, fold.desired().wanted
     for symbol in fold.symbols | judged.keys():
         row, bad, wanted = rows.get(symbol), invalid.get(symbol), judged.get(symbol)
-        if bad is not None:
+        if bad is not None and (wanted or symbol not in told):
             code, last_us = (row.code, row.last_tick_us) if row else ("", 0)
             beneath = (row.state.value, row.reason) if row and wanted else ("", "")
             row = SymbolState(symbol, code, State.INVALID, bad.reason, bad.detail, last_us)
-            wanted = wanted or told.get(symbol)
             yield Truth(row, (fold.partition, bad.offset), _effective(wanted), beneath, (), session)
         elif row is not None and wanted is not None:
             place, warnings = (fold.partition, wanted.offset), wanted.subscription.warnings
@@ -107,7 +107,7 @@ def memory_of(status: Status) -> Memory:
     if state == State.INVALID:  # what is in force has a standing of its own
         state, reason = status.effective_state, status.effective_reason
     venue_refusal = re.fullmatch(r"venue_([0-9]{1,9})", reason) if state == State.REJECTED else None
-    accepted = state in (State.WAITING, State.LIVE, State.STALE) or (
+    accepted = state in ACCEPTED or (
         state in (State.PENDING, State.OFFLINE) and reason in (ACCEPTED_BEFORE, REMOVAL_HELD)
     )
     refused = int(venue_refusal[1]) if venue_refusal else 0
@@ -189,7 +189,7 @@ class Report:
         ours = [partition for partition in partitions if partition not in self._lost]
         for partition in self._lost.intersection(partitions):
             self.reporter.gaps.disown(partition, time.time_ns() // 1000)
-        self.reporter.write_gaps()
+        self.reporter.write_gaps(hurry=True)
         for partition in ours:
             self._write_state(partition, safety, ended=cause)
         if ours and (left := self.reporter.flush(timeout_s)):

@@ -71,7 +71,7 @@ class Book:
         try:
             symbol = (key or b"").decode()
             row = None if value is None else json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             self.unreadable += 1
             return None
         if row is None:

@@ -119,7 +119,7 @@ def _tick(message: Message, symbols: frozenset[str]) -> Tick | None:
         return None
     try:
         found = json.loads(message.value() or b"")
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
 

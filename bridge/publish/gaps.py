@@ -125,6 +125,14 @@ class GapBook:
         self._told |= {gap.id for gap in taken if not gap.to_us}
         return [notices.gap(gap) for gap in taken]
 
+    def refused(self, value: bytes) -> None:
+        """Take back a record that Kafka did not take, unless its gap has closed since: what said so stands for it."""
+        gap = notices.read_gap(value)
+        now = (mine.get(gap.symbol) for mine in self._open.values())
+        if gap.to_us or any(one is not None and one.id == gap.id for one in now):
+            self._told.add(gap.id)  # it may have been seen open
+            self._waiting.setdefault(gap.id, gap)
+
     def _make(self, partition: int, symbol: str, cause: str, from_us: int) -> Gap:
         return Gap(1, f"{self._bridge}-{partition}:{from_us}:{symbol}", self._bridge, symbol, from_us, cause)
 

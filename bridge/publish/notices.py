@@ -113,6 +113,10 @@ def gap(value: Gap) -> tuple[bytes, bytes]:
     return value.symbol.encode(), _encode(value)
 
 
+#: Reads a gap record that we have written.
+read_gap = msgspec.json.Decoder(Gap).decode
+
+
 class _Open(msgspec.Struct, omit_defaults=True):
     cause: str
     from_us: _Us

@@ -16,7 +16,7 @@ from typing import Any
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from bridge.errors import KafkaUnusable
-from bridge.kafka import Log, follower, library_logger, opened
+from bridge.kafka import SURE_PRODUCER, Log, follower, library_logger, opened
 from bridge.model import Progress, Truth, Unusable
 from bridge.publish import notices
 from bridge.publish.gaps import GapBook
@@ -30,6 +30,11 @@ WAITING_MAX = 20_000
 #: Seconds that asking for a topic's partitions, or for one's end, may take.
 ASK_S = 5.0
 END_S = 1.0
+#: Seconds until a gap is written again that Kafka has refused.
+REFUSED_PAUSE_S = 10.0
+#: What to do when the producer has ended.
+GRANT = "grant our user WRITE on its topics; `tickbridge check` names each right that it lacks"
+START_AGAIN = "start the bridge again; if it ends again, see the brokers' logs"
 
 Place = tuple[str, int]
 #: Gives the partition of a key among so many.
@@ -39,7 +44,10 @@ PartitionOf = Callable[[bytes, int], int]
 class Reporter:
     """Keeps the topics true; ``caught_up`` once those that are followed were read to their ends."""
 
-    def __init__(self, settings: Settings, instance: str, log: Log, partition_of: PartitionOf) -> None:
+    def __init__(
+        self, settings: Settings, instance: str, log: Log, partition_of: PartitionOf,
+        client: Callable[[dict[str, Any]], Producer] = Producer,
+    ) -> None:  # fmt: skip
         self.book = StatusBook(settings.name, instance, partition_of)
         self.gaps = GapBook(settings.name)
         self._name = settings.name
@@ -53,14 +61,10 @@ class Reporter:
         self._states: dict[bytes, Progress] = {}
         logger = {"logger": library_logger(log)}
         self._consumer = opened(Consumer, {**follower(settings.kafka, f"{settings.group_id}-status"), **logger})
-        fixed: dict[str, Any] = {
-            "acks": "all",
-            "enable.idempotence": True,
-            "message.timeout.ms": 0,
-            "partitioner": "murmur2_random",
-        }
         defaults = {"linger.ms": 5, "message.max.bytes": LETTER_MAX_BYTES}
-        self._producer = opened(Producer, {**defaults, **settings.kafka.as_librdkafka(), **fixed, **logger})
+        self._producer = opened(client, {**defaults, **settings.kafka.as_librdkafka(), **SURE_PRODUCER, **logger})
+        self._gaps_at = 0.0  # when gaps may be written again
+        self._fatal: KafkaError | None = None  # the producer's end
         self._said: int | None = None  # the trouble that was logged last
         self._refused: dict[str, int] = {}  # topic -> the refusal that was logged last
 
@@ -78,7 +82,7 @@ class Reporter:
         """Hear what is there, waiting up to ``timeout_s`` for the first record, and take Kafka's answers.
 
         Raises:
-            KafkaUnusable: we may not read a topic, and have not read it yet.
+            KafkaUnusable: we may not read a topic, and have not read it yet, or can write nothing any more.
         """
         if self._ends is None:
             self._begin()
@@ -88,7 +92,14 @@ class Reporter:
             self._hear(message)
             room -= 1
             message = self._consumer.poll(0) if room else None
-        self._producer.poll(0)
+        try:
+            self._producer.poll(0)
+        except KafkaException as error:  # how confluent-kafka tells of a fatal error
+            self._fatal = error.args[0]
+        if self._fatal is not None:  # whoever comes next begins where the last state record ends: no gap is forgotten
+            refused = self._fatal.code() == KafkaError.CLUSTER_AUTHORIZATION_FAILED
+            what = f"Kafka refuses all that we write: {self._fatal.name()}: {self._fatal.str()}"
+            raise KafkaUnusable(what, GRANT if refused else START_AGAIN)
 
     def catch_up(self, timeout_s: float) -> None:
         """Read to the ends as they are now: a predecessor's last words came just before."""
@@ -117,8 +128,10 @@ class Reporter:
             self._produce(self._topics.status, key, value, partition=partition)
         return True
 
-    def write_gaps(self) -> None:
-        """Write the gaps that wait, as far as there is room."""
+    def write_gaps(self, *, hurry: bool = False) -> None:
+        """Write the gaps that wait, as far as there is room; after a refusal in a while, unless in a ``hurry``."""
+        if time.monotonic() < self._gaps_at and not hurry:
+            return
         for key, value in self.gaps.take(WAITING_MAX - len(self._producer)):
             self._produce(self._topics.gaps, key, value)
 
@@ -141,7 +154,11 @@ class Reporter:
 
     def flush(self, timeout_s: float) -> int:
         """Wait for Kafka's answers; return how many are still missing."""
-        return int(self._producer.flush(timeout_s))
+        try:
+            return int(self._producer.flush(timeout_s))
+        except KafkaException as error:  # the next turn tells of it
+            self._fatal = error.args[0]
+            return len(self._producer)
 
     def close(self) -> None:
         """Stop following."""
@@ -215,6 +232,8 @@ class Reporter:
         except (BufferError, KafkaException) as error:
             what = error.args[0] if isinstance(error, KafkaException) else KafkaError(KafkaError._QUEUE_FULL)  # noqa: SLF001
             self._refuse(what, topic, key, value)
+            if then is not None:
+                then()
 
     def _answered(
         self, value: bytes | None, then: Callable[[], None] | None, error: KafkaError | None, message: Message
@@ -231,9 +250,12 @@ class Reporter:
             then()
 
     def _refuse(self, error: KafkaError, topic: str, key: bytes | None, value: bytes | None) -> None:
-        """Say that a record was not taken, once for many; a status is due again."""
+        """Say that a record was not taken, once for many; a status is due again, and a gap."""
         if topic == self._topics.status:
             self.book.refused(key, value)
+        elif topic == self._topics.gaps and value is not None:
+            self.gaps.refused(value)
+            self._gaps_at = time.monotonic() + REFUSED_PAUSE_S
         if self._refused.get(topic) != error.code():
             self._refused[topic] = error.code()
             self._log("notice_refused", level="error", topic=topic, why=f"{error.name()}: {error.str()}")

@@ -7,7 +7,6 @@ rubbish, the status of a symbol whose tombstone came while nobody ran. A record 
 
 Rules.
 
-
 - While a record of ours is still to be heard, whatever is heard of its symbol stands before it, and is superseded.
 - What was in force is known by the newest record of our own deployment that could be read, whatever came after it.
 - Only records of our own deployment are ever nulled.

@@ -218,6 +218,8 @@ class KafkaSettings(_Group):
 class TopicSettings(_Group):
     """The names and the shape of the topics."""
 
+    model_config = ConfigDict(validate_default=True)  # a given name may be another's default
+
     subscriptions: str = Field("market-data.subscriptions", min_length=1, description="name of the control topic")
     ticks: str = Field("market-data.ticks", min_length=1, description="name of the ticks topic")
     status: str = Field("market-data.subscription-status", min_length=1, description="name of the status topic")

@@ -45,16 +45,12 @@ class Removals:
         self._since: dict[str, float] = {}  # symbol in force -> when the venue accepted it
         self._left: dict[str, _Left] = {}
         self._held: dict[str, tuple[Wanted, float]] = {}  # symbol -> what it was, until when
+        self.due = _FOR_EVER  # when the next held removal is over
 
     @property
     def held(self) -> Mapping[str, Wanted]:
         """The symbols whose removal is held, with the record that is still in force for each."""
         return {symbol: wanted for symbol, (wanted, _) in self._held.items()}
-
-    @property
-    def due(self) -> float:
-        """The moment at which the next held removal is over; infinity while none is held."""
-        return min((until for _, until in self._held.values()), default=_FOR_EVER)
 
     def remember(self, accepted: Mapping[str, Wanted]) -> None:
         """Start from what was accepted before this process came."""
@@ -82,9 +78,6 @@ class Removals:
         self._told = told
         asked = {symbol for symbol, wanted in told.wanted.items() if wanted.subscription.enabled}
         self._held = {symbol: held for symbol, held in self._held.items() if held[1] != _FOR_EVER}
-        if told.orphaned:
-            self._held |= {symbol: (told.wanted[symbol], _FOR_EVER) for symbol in asked}
-            return self._make()
         for symbol in self._held.keys() & (asked | told.confirmed):
             del self._held[symbol]
         for symbol in told.confirmed - asked:
@@ -100,6 +93,8 @@ class Removals:
                 left = self._left.pop(symbol)
                 self._held[symbol] = (left.wanted, now + self._hold_s)
                 self._since[symbol] = left.since
+        if told.orphaned:
+            self._held |= {symbol: (told.wanted[symbol], _FOR_EVER) for symbol in asked}
         return self._make()
 
     def expire(self, now: float) -> Desired | None:
@@ -129,4 +124,5 @@ class Removals:
         if self._held:
             wanted = MappingProxyType({**wanted, **self.held})
         self._in_force = wanted
+        self.due = min((until for _, until in self._held.values()), default=_FOR_EVER)
         return replace(self._told, wanted=wanted)

@@ -218,7 +218,7 @@ def test_records_that_a_grown_topic_has_in_the_wrong_partition_are_set_aside_alt
     strangers = {symbol for symbol in symbols if partition_of(symbol.encode(), 2) == 1}
     assert strangers
     second = make_bridge(world.settings(venue))
-    venue.wait_until_subscribed(*(set(symbols) - strangers), timeout=30)
+    venue.wait_until_subscribed(*symbols, timeout=30)
     produce(world, ("2.HK", b"x2"))
     await_letter(world, b"x2")
     found = [key.decode() for key, value in letters(world) if isinstance(key, bytes) and value == b"{}"]

@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -305,6 +305,21 @@ def test_statuses_that_may_not_be_written_are_reported_and_ticks_go_on(
         assert "TOPIC_AUTHORIZATION_FAILED" in bridge.wait_for("notice_refused", topic=deployment.topics.status)["why"]
         bridge.wait_until("ticks published", lambda: bridge.status()["accounts"]["published"] > 0)
         assert bridge.stop() == EXIT_OK
+
+
+def test_a_user_who_may_write_nothing_ends_the_bridge_with_what_to_grant(deployment: Deployment) -> None:
+    deployment.make_topics()
+    looks = [
+        replace(grant, operation=Operation.DESCRIBE) if grant.operation == Operation.WRITE else grant
+        for grant in deployment.grants
+        if grant.who == Who.BRIDGE
+    ]
+    deployment.allow(looks)
+    with running(deployment, "ws://127.0.0.1:1/") as bridge:
+        assert bridge.wait(PATIENCE_S) == EXIT_KAFKA
+        line = bridge.wait_for("kafka_unusable")
+        assert "CLUSTER_AUTHORIZATION_FAILED" in line["what"]
+        assert "WRITE" in line["remedy"]
 
 
 COMMANDS = {

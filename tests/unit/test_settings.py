@@ -250,6 +250,13 @@ def test_two_topics_of_one_name_are_refused_with_both_settings(environment: Set,
     assert "TICKBRIDGE_TOPICS__SUBSCRIPTIONS" in line
 
 
+def test_a_topic_with_the_default_name_of_another_is_refused(environment: Set) -> None:
+    environment({"TOPICS__TICKS": "market-data.gaps"})
+    (line,) = refused()
+    assert line.startswith("TICKBRIDGE_TOPICS__GAPS=market-data.gaps: ")
+    assert "TICKBRIDGE_TOPICS__TICKS" in line
+
+
 def test_the_contract_names_these_reserved_properties() -> None:
     assert set(RESERVED) >= {
         "acks",

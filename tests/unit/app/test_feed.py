@@ -283,6 +283,18 @@ def test_a_revocation_does_not_wait_for_what_other_partitions_read_later(stage: 
     assert stage.outlet.waiting == 1
 
 
+def test_when_a_revocation_ends_the_board_says_nothing_of_what_it_took(stage: Stage) -> None:
+    transport = stage.subscribe()
+    while 0 not in stage.feed.board.wanted:
+        stage.feed.look(PATIENCE_S)
+    stage.feed._board_at = float("inf")  # it is not looked at by itself until then
+    revoked = stage.revoke(0)
+    assert transport.hear() == "close 1000"
+    transport.theirs.sendall(close_frame(1000))
+    assert revoked.done.wait(PATIENCE_S)
+    assert (stage.feed.board.rows, stage.feed.board.wanted) == ({}, {})
+
+
 def test_a_revocation_of_what_was_never_ours_ends_at_once(stage: Stage) -> None:
     assert stage.revoke(3, 4).done.wait(PATIENCE_S)
 

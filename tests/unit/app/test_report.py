@@ -126,10 +126,11 @@ def test_a_symbol_whose_record_is_gone_stays_what_it_is_until_the_feed_knows() -
     assert (truth.row.state, truth.effective) == (State.LIVE, {})
 
 
-def test_nothing_is_said_of_a_symbol_that_nobody_has_judged_unless_its_record_cannot_be_used() -> None:
-    found = {truth.row.symbol: truth for truth in truths_of(fold((b"B", b"{}"), (b"C", b"{}"), (b"C", b"x")), board())}
-    assert set(found) == {"A", "C"}
-    assert (found["C"].row.state, found["C"].effective, found["C"].beneath) == (State.INVALID, {}, ("", ""))
+def test_nothing_is_said_of_a_symbol_that_nobody_has_judged_unless_there_is_nothing_to_judge() -> None:
+    told = fold((b"B", b"{}"), (b"C", b"{}"), (b"C", b"x"), (b"D", b"x"))
+    found = {truth.row.symbol: truth for truth in truths_of(told, board())}
+    assert set(found) == {"A", "D"}
+    assert (found["D"].row.state, found["D"].effective, found["D"].beneath) == (State.INVALID, None, ("", ""))
 
 
 def test_beneath_a_bad_record_stands_what_becomes_of_the_one_in_force() -> None:

@@ -47,7 +47,7 @@ def test_the_newest_record_of_a_symbol_counts_and_a_tombstone_ends_it() -> None:
     assert {symbol: row["state"] for symbol, row in made.rows.items()} == {"A": "live"}
 
 
-@pytest.mark.parametrize("value", [b"{", b"[]", b"7", b'{"state":7}', b"\xff", b"{}"])
+@pytest.mark.parametrize("value", [b"{", b"[]", b"7", b'{"state":7}', b"\xff", b"{}", b"[" * 100_000])
 def test_what_is_no_status_is_counted_and_changes_nothing(value: bytes) -> None:
     made = book(("A", State.LIVE))
     assert made.take(b"A", value) is None

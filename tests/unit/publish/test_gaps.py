@@ -54,6 +54,28 @@ def test_what_opens_and_closes_before_anybody_takes_it_is_one_record() -> None:
     assert [record["to_us"] for record in written(book)] == [T0 + SECOND]
 
 
+@pytest.mark.parametrize("closes", [False, True])
+def test_what_kafka_refused_is_written_again_but_never_that_a_gap_is_open_after_it_has_closed(closes: bool) -> None:
+    book = GapBook("prices")
+    book.interrupted(interrupted("A"))
+    ((_, opened),) = book.take(1)
+    if closes:
+        book.resumed(resumed("A"))
+        assert len(book.take(1)) == 1
+    book.refused(opened)
+    assert len(book) == (0 if closes else 1)
+
+
+def test_that_a_gap_has_closed_is_written_again_where_kafka_refused_it() -> None:
+    book = GapBook("prices")
+    book.interrupted(interrupted("A"))
+    book.take(1)
+    book.resumed(resumed("A"))
+    ((key, closed),) = book.take(1)
+    book.refused(closed)
+    assert book.take(2) == [(key, closed)]
+
+
 def test_a_second_interruption_prolongs_what_is_open() -> None:
     book = GapBook("prices")
     book.interrupted(interrupted("A"))
