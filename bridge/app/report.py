@@ -303,8 +303,7 @@ class Report:
             session, last_frame_us = former.session, former.last_frame_us
         now_us = time.time_ns() // 1000
         gaps = self.reporter.gaps.open_in(partition)
-        unsaid = min((offset for place, offset in self.reporter.letters if place == partition), default=FAR)
-        marks = (min(mark, unsaid) for mark in self._marks(partition))
+        marks = (self.reporter.letters_before(partition, mark) for mark in self._marks(partition))
         progress = Progress(
             safety.safe_us or now_us, now_us, session, last_frame_us, self._instance, ended, gaps, *marks
         )

@@ -30,8 +30,11 @@ WAITING_MAX = 20_000
 #: Seconds that asking for a topic's partitions, or for one's end, may take.
 ASK_S = 5.0
 END_S = 1.0
-#: Seconds until a gap is written again that Kafka has refused.
+#: Seconds until a gap or a dead letter is written again that Kafka has refused, and bytes of letters kept for that.
 REFUSED_PAUSE_S = 10.0
+KEPT_MAX_BYTES = 8 * 1024 * 1024
+#: Refusals that no time will end.
+TOO_LARGE = (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE)
 #: What to do when the producer has ended.
 GRANT = "grant our user WRITE on its topics; `tickbridge check` names each right that it lacks"
 START_AGAIN = "start the bridge again; if it ends again, see the brokers' logs"
@@ -63,7 +66,9 @@ class Reporter:
         self._consumer = opened(Consumer, {**follower(settings.kafka, f"{settings.group_id}-status"), **logger})
         defaults = {"linger.ms": 5, "message.max.bytes": LETTER_MAX_BYTES}
         self._producer = opened(client, {**defaults, **settings.kafka.as_librdkafka(), **SURE_PRODUCER, **logger})
-        self._gaps_at = 0.0  # when gaps may be written again
+        self._kept: list[Unusable] = []  # whose letters Kafka has refused
+        self._kept_bytes = 0
+        self._letters_at = self._gaps_at = 0.0  # when they may be written again
         self._fatal: KafkaError | None = None  # the producer's end
         self._said: int | None = None  # the trouble that was logged last
         self._refused: dict[str, int] = {}  # topic -> the refusal that was logged last
@@ -86,6 +91,10 @@ class Reporter:
         """
         if self._ends is None:
             self._begin()
+        if self._kept and time.monotonic() >= self._letters_at:
+            kept, self._kept, self._kept_bytes = self._kept, [], 0
+            for record in kept:
+                self.dead_letter(record)
         message = self._consumer.poll(timeout_s)
         room = HEAR_MAX
         while message is not None:
@@ -149,8 +158,13 @@ class Reporter:
         ]
         place = record.partition, record.offset
         self.letters.add(place)
-        then = partial(self.letters.discard, place)
+        then = partial(self._letter_answered, record)
         self._produce(self._topics.dead_letters, record.key, record.value, headers=headers, then=then)
+
+    def letters_before(self, partition: int, offset: int) -> int:
+        """Give the offset before which every letter of a control partition is with Kafka, ``offset`` at most."""
+        kept = ((one.partition, one.offset) for one in self._kept)
+        return min([offset, *(at for place, at in (*self.letters, *kept) if place == partition)])
 
     def flush(self, timeout_s: float) -> int:
         """Wait for Kafka's answers; return how many are still missing."""
@@ -222,9 +236,17 @@ class Reporter:
             if known is None or not stray or known.written_us <= progress.written_us:
                 self._states[key] = progress
 
+    def _letter_answered(self, record: Unusable, error: KafkaError | None) -> None:
+        self.letters.discard((record.partition, record.offset))
+        size = len(record.value or b"")
+        if error is not None and error.code() not in TOO_LARGE and self._kept_bytes + size <= KEPT_MAX_BYTES:
+            self._kept.append(record)
+            self._kept_bytes += size
+            self._letters_at = time.monotonic() + REFUSED_PAUSE_S
+
     def _produce(
         self, topic: str, key: bytes | None, value: bytes | None, *,
-        partition: int = -1, headers: Any = None, then: Callable[[], None] | None = None,
+        partition: int = -1, headers: Any = None, then: Callable[[KafkaError | None], None] | None = None,
     ) -> None:  # fmt: skip
         answered = partial(self._answered, value, then)
         try:
@@ -233,11 +255,12 @@ class Reporter:
             what = error.args[0] if isinstance(error, KafkaException) else KafkaError(KafkaError._QUEUE_FULL)  # noqa: SLF001
             self._refuse(what, topic, key, value)
             if then is not None:
-                then()
+                then(what)
 
     def _answered(
-        self, value: bytes | None, then: Callable[[], None] | None, error: KafkaError | None, message: Message
-    ) -> None:
+        self, value: bytes | None, then: Callable[[KafkaError | None], None] | None,
+        error: KafkaError | None, message: Message,
+    ) -> None:  # fmt: skip
         topic = message.topic() or ""
         if error is None:
             self._refused.pop(topic, None)
@@ -247,10 +270,10 @@ class Reporter:
         else:
             self._refuse(error, topic, message.key(), value)
         if then is not None:
-            then()
+            then(error)
 
     def _refuse(self, error: KafkaError, topic: str, key: bytes | None, value: bytes | None) -> None:
-        """Say that a record was not taken, once for many; a status is due again, and a gap."""
+        """Say that a record was not taken, once for many; all but a state record is written again."""
         if topic == self._topics.status:
             self.book.refused(key, value)
         elif topic == self._topics.gaps and value is not None:

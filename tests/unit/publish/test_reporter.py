@@ -77,14 +77,13 @@ class Refusing:
     """A producer whose records Kafka refuses while ``code`` is one; the answers are heard at the next poll."""
 
     code: int = KafkaError.TOPIC_AUTHORIZATION_FAILED
-    given: list[dict[str, Any]] = field(default_factory=list)
+    given: list[Any] = field(default_factory=list)
     answers: list[Callable[[], None]] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.answers)
 
     def produce(self, topic: str, value: bytes, key: bytes, _: int, *, on_delivery: Any, headers: Any) -> None:
-        assert headers is None
         self.given.append(json.loads(value))
         error = KafkaError(self.code) if self.code else None
         self.answers.append(lambda: on_delivery(error, Answered(topic, key)))
@@ -130,6 +129,29 @@ def test_a_gap_that_kafka_refuses_waits_and_is_written_as_it_stands_then() -> No
         reporter.turn()
         assert [one.get("to_us") for one in kafka.given] == [None, 2]
         assert reporter.waiting == 0
+    finally:
+        reporter.close()
+
+
+@pytest.mark.parametrize(
+    ("code", "times"), [(KafkaError.TOPIC_AUTHORIZATION_FAILED, 2), (KafkaError.MSG_SIZE_TOO_LARGE, 1)]
+)
+def test_a_dead_letter_that_kafka_refuses_is_written_again_unless_it_never_can_be(code: int, times: int) -> None:
+    settings, kafka = Settings(kafka=KafkaSettings(bootstrap_servers="127.0.0.1:1")), Refusing(code)
+    reporter = Reporter(
+        settings, "one", lambda _, /, **__: None, partition_of, client=lambda _: cast("Producer", kafka)
+    )
+    reporter._ends = {}
+    try:
+        reporter.dead_letter(Unusable(0, 7, b"A", b"7", "not_an_object", "", 8))
+        assert reporter.letters_before(0, 20) == 7
+        reporter.turn()
+        assert reporter.letters == set(), "its status may be told meanwhile"
+        assert (reporter.letters_before(0, 20), reporter.letters_before(1, 20)) == (7 if times == 2 else 20, 20)
+        kafka.code, reporter._letters_at = KafkaError.NO_ERROR, 0.0
+        reporter.turn()
+        reporter.turn()
+        assert (kafka.given, reporter.letters_before(0, 20)) == ([7] * times, 20)
     finally:
         reporter.close()
 
