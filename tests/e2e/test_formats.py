@@ -4,6 +4,7 @@ import json
 import re
 import signal
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -133,9 +134,9 @@ def newest_states(records: list[Record]) -> dict[bytes | None, dict[str, Any]]:
     return {one.key: json.loads(one.value) for one in records if one.value}
 
 
-def nothing_is_open(records: list[Record]) -> bool:
-    """Tell whether every partition has an owner that has said so since it closed its predecessor's gaps."""
-    return not any("open" in one or "ended" in one for one in newest_states(records).values())
+def nothing_is_open(records: list[Record], session: int) -> bool:
+    """Tell whether the owner with this session has said that it has closed its predecessor's gaps."""
+    return any(one["session"] == session and "open" not in one for one in newest_states(records).values())
 
 
 def forget_open_gaps(world: World) -> None:
@@ -170,7 +171,8 @@ def test_gaps_and_states_of_all_causes_that_an_owner_can_have_fit_their_schemas(
     second = make_bridge(given)
     second.wait_until("a share", lambda: len(second.status()["partitions"]) == 1, 40)
     flowing(venue, second, symbols)
-    world.cluster.wait_for_records(world.topic("state"), nothing_is_open, 20)
+    (mine,) = second.status()["partitions"]
+    world.cluster.wait_for_records(world.topic("state"), partial(nothing_is_open, session=mine["session"]), 20)
     second.process.send_signal(signal.SIGKILL)
     second.wait()
     first.wait_until("both", lambda: len(first.status()["partitions"]) == 2, 40)
