@@ -115,9 +115,9 @@ class KafkaBroker:
 
     def stop(self, timeout_s: float = 20.0) -> None:
         """Stop it the clean way (SIGTERM); kill it when that takes longer than `timeout_s`. No harm if it is down."""
-        if self.alive:
-            self.resume()
-            self._running().terminate()
+        if self._process is not None:  # which sends no signal to a process that has ended, be it just now
+            self._process.send_signal(signal.SIGCONT)
+            self._process.terminate()
         self._reap(timeout_s)
 
     def kill(self) -> None:
