@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -38,11 +39,8 @@ class Command(TyperCommand):
         """Read the arguments; what is wrong with them is said in words."""
         if "--config" in args and not any("--config" in one.opts for one in self.get_params(ctx)):
             ctx.fail(f"--config goes before the command: tickbridge --config FILE {ctx.command_path.partition(' ')[2]}")
-        try:
+        with _complaints_in_words():
             return super().parse_args(ctx, args)
-        except typer.BadParameter as error:
-            error.message = in_words(error.message)
-            raise
 
 
 class Group(TyperGroup):
@@ -54,11 +52,8 @@ class Group(TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> Any:
         """Read the arguments; what is wrong with them is said in words."""
-        try:
+        with _complaints_in_words():
             return super().parse_args(ctx, args)
-        except typer.BadParameter as error:
-            error.message = in_words(error.message)
-            raise
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Find a command; one that is not there is answered with the one that is meant, where that is plain."""
@@ -85,6 +80,16 @@ def in_words(message: str) -> str:
     """Take from what is said about an argument the words of the library that read it."""
     message = re.sub(r", unable to parse .*", "", message.removeprefix("Value error, "))
     return re.sub(r"^Input should be", "it should be", message)
+
+
+@contextmanager
+def _complaints_in_words() -> Iterator[None]:
+    """Say in words what is wrong with an argument that is read meanwhile."""
+    try:
+        yield
+    except typer.BadParameter as error:
+        error.message = in_words(error.message)
+        raise
 
 
 def tell(app: typer.Typer) -> None:

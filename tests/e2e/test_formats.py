@@ -135,7 +135,7 @@ def newest_states(records: list[Record]) -> dict[bytes | None, dict[str, Any]]:
 
 
 def nothing_is_open(records: list[Record], session: int) -> bool:
-    """Tell whether the owner with this session has said that it has closed its predecessor's gaps."""
+    """Tell whether the owner of an upstream connection, by its number, says that no gap is left open."""
     return any(one["session"] == session and "open" not in one for one in newest_states(records).values())
 
 
