@@ -53,16 +53,32 @@ def remembered(world: World, venue: Simulator, make_bridge: MakeBridge, *some: s
     symbols = some or ALL
     world.subscribe(*symbols)
     former = make_bridge(world.settings(venue, **more))
-    former.wait_until("accepted", lambda: len(venue.record.subscribed) == len(symbols))
+    await_applied(former, venue, *symbols)
     assert former.stop() == 0
     successor = make_bridge(world.settings(venue, **{"RECONCILE__REMOVAL_HOLD_S": str(FOR_LONG_S), **more}))
     venue.wait_for(lambda record: len(record.connections) == 2 and len(record.subscribed) == len(symbols), 20)
+    await_applied(successor, venue, *symbols)
     return successor
 
 
 def await_subscribed(venue: Simulator, *codes: str, timeout: float = 15.0) -> None:
     """Wait until the venue holds exactly these codes."""
     venue.wait_for(lambda record: record.subscribed == frozenset(codes), timeout, f"{len(codes)} codes")
+
+
+def await_applied(bridge: BridgeProcess, venue: Simulator, *codes: str) -> None:
+    """Wait until the venue holds exactly these codes and the bridge has its word for it: until then they may be held."""
+
+    def known() -> bool:
+        return [(one["settled"], one["accepted"]) for one in bridge.status()["partitions"]] == [(True, len(codes))]
+
+    await_subscribed(venue, *codes, timeout=20)
+    bridge.wait_until(f"{len(codes)} accepted", known)
+
+
+def await_held(bridge: BridgeProcess, count: int) -> None:
+    """Wait until the removal of so many symbols is held."""
+    bridge.wait_until(f"{count} held", lambda: removals_held(bridge) == count)
 
 
 @pytest.mark.parametrize("road", ["tombstones", "disabled"])
@@ -77,11 +93,11 @@ def test_removing_more_than_half_is_held_loudly_while_additions_proceed(
     assert (held["symbols"], held["level"]) == (30, "warning")
     world.subscribe("AAPL.US")
     await_subscribed(venue, *ALL, "AAPL.US")
-    assert removals_held(bridge) == 30
+    await_held(bridge, 30)
     rows = {row["symbol"]: row for row in bridge.status()["symbols"]}
     assert [rows[symbol]["reason"] for symbol in (ALL[0], ALL[39])] == ["removal_held", ""]
     await_subscribed(venue, *ALL[30:], "AAPL.US")
-    assert removals_held(bridge) == 0
+    await_held(bridge, 0)
     assert not venue.record.violations
     assert len(venue.record.connections) == 1
     bridge.wait_until("statuses follow", lambda: len(world.statuses()) == (11 if road == "tombstones" else 41))
@@ -95,7 +111,7 @@ def test_of_at_least_twenty_half_may_go_and_one_more_is_held(
     symbols = ALL[:count]
     bridge = remembered(world, venue, make_bridge, *symbols)
     world.unsubscribe(*symbols[:may_go])
-    await_subscribed(venue, *symbols[may_go:])
+    await_applied(bridge, venue, *symbols[may_go:])
     assert bridge.count("removals_held") == 0
     if may_go < count:
         world.unsubscribe(symbols[may_go])
@@ -111,11 +127,11 @@ def test_a_script_that_removes_one_by_one_by_every_road_is_stopped_at_half_and_w
     bridge = remembered(world, venue, make_bridge)
     for number, symbol in enumerate(ALL[:20], 1):
         remove(world, symbol, road=number)
-        await_subscribed(venue, *ALL[number:])
+        await_applied(bridge, venue, *ALL[number:])
     asked = len(venue.requests(SUBSCRIBE))
     for number, symbol in enumerate(ALL[20:30], 21):
         remove(world, symbol, road=number)
-    bridge.wait_until("held", lambda: removals_held(bridge) == 10)
+    await_held(bridge, 10)
     world.subscribe("AAPL.US")
     await_subscribed(venue, *ALL[20:], "AAPL.US")
     assert [set(one.codes) for one in venue.requests(SUBSCRIBE)[asked:]] == [{*ALL[20:], "AAPL.US"}]
@@ -124,11 +140,11 @@ def test_a_script_that_removes_one_by_one_by_every_road_is_stopped_at_half_and_w
     confirm(world, *ALL[22:24], value=DISABLED)
     await_subscribed(venue, *ALL[24:], "AAPL.US")
     assert bridge.wait_for("removals_released")["level"] == "info"
-    assert removals_held(bridge) == 6
+    await_held(bridge, 6)
     # One that is asked for again is an ordinary one again, and nobody asks the venue for what it holds.
     asked = len(venue.requests(SUBSCRIBE))
     world.subscribe(*ALL[24:30])
-    bridge.wait_until("no longer held", lambda: removals_held(bridge) == 0)
+    await_held(bridge, 0)
     assert venue.requests(SUBSCRIBE)[asked:] == []
     assert len(venue.record.connections) == 2
     assert bridge.stop() == 0
@@ -184,7 +200,7 @@ def test_a_confirmed_removal_goes_at_once_and_releases_one_that_is_held(
     bridge.wait_for("removals_held")
     confirm(world, *ALL[:5])
     await_subscribed(venue, *ALL[5:], timeout=HOLD_S / 2)
-    assert removals_held(bridge) == 25
+    await_held(bridge, 25)
     confirm(world, *ALL[5:])
     await_subscribed(venue, timeout=HOLD_S / 2)
     assert bridge.stop() == 0
@@ -216,7 +232,7 @@ def test_each_process_holds_anew_and_knows_what_was_confirmed(
     bridge = remembered(world, venue, make_bridge, **quick)
     world.unsubscribe(*ALL[:21])
     world.subscribe(*ALL[21:30], enabled=False)
-    bridge.wait_until("held", lambda: removals_held(bridge) == 30)
+    await_held(bridge, 30)
     for number in (1, 2):
         bridge.process.kill()
         bridge.wait()
@@ -244,7 +260,7 @@ def test_a_standby_that_takes_over_holds_what_the_owner_held(
     owner.process.kill()
     venue.wait_for(lambda record: len(record.connections) == 3 and record.subscribed == frozenset(ALL), 30)
     assert standby.wait_for("removals_held")["symbols"] == 30
-    assert removals_held(standby) == 30
+    await_held(standby, 30)
     confirm(world, *ALL[:30])
     await_subscribed(venue, *ALL[30:])
     assert standby.stop() == 0
@@ -372,10 +388,10 @@ def test_of_what_a_topic_made_anew_holds_a_confirmation_releases_its_own_symbol_
     bridge.wait_until("all held", lambda: removals_held(bridge) == 40, 30)
     confirm(world, *ALL[:3])
     await_subscribed(venue, *ALL[3:])
-    assert removals_held(bridge) == 37
+    await_held(bridge, 37)
     asked = len(venue.requests(SUBSCRIBE))
     world.subscribe(*ALL[3:])
-    bridge.wait_until("no longer held", lambda: removals_held(bridge) == 0)
+    await_held(bridge, 0)
     assert (len(venue.requests(SUBSCRIBE)), len(venue.record.connections)) == (asked, 2)
     assert bridge.stop() == 0
 
