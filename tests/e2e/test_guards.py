@@ -67,7 +67,7 @@ def await_subscribed(venue: Simulator, *codes: str, timeout: float = 15.0) -> No
 
 
 def await_applied(bridge: BridgeProcess, venue: Simulator, *codes: str) -> None:
-    """Wait until the venue holds exactly these codes and the bridge has its word for it: until then they may be held."""
+    """Wait until the venue holds exactly these codes and the bridge knows: until then removals may be held."""
 
     def known() -> bool:
         return [(one["settled"], one["accepted"]) for one in bridge.status()["partitions"]] == [(True, len(codes))]
