@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any, NoReturn
 
+import hypothesis
 import pytest
+from hypothesis import HealthCheck
 
 from tests.support.kafka import Cluster, KafkaBroker, KafkaUnavailableError, any_kafka
 
@@ -26,7 +28,10 @@ KAFKA_MISSING = pytest.StashKey[str]()
 
 
 def pytest_configure() -> None:
-    """Let Ctrl-C reach what the tests start, also where the whole run was put in the background."""
+    """Take the clock out of the properties, and let Ctrl-C reach what the tests start, also in a background run."""
+    # A busy machine is no counter-example: neither one slow example nor slow drawing says anything of the code.
+    hypothesis.settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    hypothesis.settings.load_profile("untimed")
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # which every process hands on to its children
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -18,9 +18,10 @@ from bridge.app.report import FeedView, Report
 from bridge.app.venue import Log
 from bridge.control.topic import ControlTopic
 from bridge.errors import KafkaOutOfReach, KafkaUnusable
-from bridge.model import ControlSnapshot, Desired, Unusable, Wanted
+from bridge.model import Desired, Unusable, Wanted
 from bridge.publish import topics
 from bridge.settings import Settings
+from bridge.snapshots import ControlSnapshot
 
 #: Seconds that one turn may sleep: how late a stop is noticed.
 TURN_S = 0.2

@@ -19,8 +19,9 @@ from bridge.app.meters import Meter
 from bridge.app.outlet import Outlet
 from bridge.app.venue import Log, Venue
 from bridge.errors import UpstreamUnavailable
-from bridge.model import Board, Desired, Event, FeedSnapshot, Limits, Missed, Safety
+from bridge.model import Board, Desired, Event, Limits, Missed, Safety
 from bridge.publish.ledger import ANY_KEY
+from bridge.snapshots import FeedSnapshot
 from bridge.ticks.normalise import Normaliser
 from bridge.upstream.session import Received
 

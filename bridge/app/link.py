@@ -14,7 +14,8 @@ from bridge.app import wants
 from bridge.app.venue import Venue
 from bridge.app.wants import Wants
 from bridge.errors import TokenRefused, UpstreamUnavailable
-from bridge.model import Desired, Limits, LinkState, Progress, SymbolState
+from bridge.model import Desired, Limits, Progress, SymbolState
+from bridge.snapshots import LinkState
 from bridge.upstream.backoff import Backoff
 from bridge.upstream.pacing import Pacing
 from bridge.upstream.session import Fault, Received, Session

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from threading import Event
 
 from bridge.errors import UpstreamUnavailable
-from bridge.model import Desired, FeedSnapshot, Memory, Progress
+from bridge.model import Desired, Memory, Progress
+from bridge.snapshots import FeedSnapshot
 from bridge.upstream.transport import Transport
 
 

@@ -12,7 +12,7 @@ from pathlib import Path as Directory
 from bridge.app.meters import Meter
 from bridge.app.venue import Log
 from bridge.kafka import library_logger
-from bridge.model import Accounts, Record
+from bridge.model import Record
 from bridge.publish.backpressure import NEVER_MS, Path
 from bridge.publish.ledger import ANY_KEY, Ledger, Loss, Losses
 from bridge.publish.publisher import Publisher
@@ -20,6 +20,7 @@ from bridge.publish.spill import RETRY_S as DISK_RETRY_S
 from bridge.publish.spill import Shelf, Spill
 from bridge.publish.store import Store
 from bridge.settings import Settings
+from bridge.snapshots import Accounts
 
 #: Seconds to wait before records that failed for good are handed over again.
 RETRY_S = 1.0

@@ -17,13 +17,15 @@ from typing import Protocol
 import msgspec
 
 from bridge.app.venue import Log
-from bridge.app.wants import ACCEPTED, REMOVAL_HELD
 from bridge.control import records
 from bridge.control.desired import Fold
 from bridge.control.murmur2 import partition_of
 from bridge.errors import BadRecord
 from bridge.kafka import Log as LibraryLog
 from bridge.model import (
+    ACCEPTED,
+    ACCEPTED_BEFORE,
+    REMOVAL_HELD,
     Board,
     Desired,
     Event,
@@ -41,7 +43,6 @@ from bridge.model import (
 from bridge.publish.notices import Status
 from bridge.publish.reporter import Reporter
 from bridge.settings import Settings
-from bridge.upstream.reconcile import ACCEPTED_BEFORE
 
 #: Seconds until the statuses are compared again although nothing has changed: some were held back a moment.
 AGAIN_S = 1.0

@@ -9,19 +9,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from bridge.app.venue import Venue
-from bridge.model import Desired, Interrupted, Limits, Memory, Resumed, State, SymbolState, Wanted
+from bridge.model import (
+    ACCEPTED,
+    ACCEPTED_BEFORE,
+    REMOVAL_HELD,
+    Desired,
+    Interrupted,
+    Limits,
+    Memory,
+    Resumed,
+    State,
+    SymbolState,
+    Wanted,
+)
 from bridge.ticks import staleness
 from bridge.ticks.calendar import Reminder
 from bridge.ticks.symbols import Symbols
 from bridge.upstream.admission import Admission, Surplus
 from bridge.upstream.increments import reconciler
-from bridge.upstream.reconcile import ACCEPTED_BEFORE
 from bridge.upstream.removals import Removals
 
-#: The reason of a symbol that stays subscribed although its record is gone.
-REMOVAL_HELD = "removal_held"
-#: The states of what the venue holds for us.
-ACCEPTED = (State.WAITING, State.LIVE, State.STALE)
 #: Symbols that a line of the log names.
 NAMED = 10
 

@@ -26,7 +26,7 @@ from bridge.cli import status, statuses
 from bridge.cli.sheet import Sheet
 from bridge.cli.statuses import Book
 from bridge.cli.tables import busy, count, errors, plain, printable, say
-from bridge.model import State
+from bridge.model import ACCEPTED, State
 
 if TYPE_CHECKING:
     from confluent_kafka import Message
@@ -41,8 +41,6 @@ EXIT_UNSETTLED = 6
 SURE_S = 2.0
 #: Symbols that are shown, and named in a command to copy.
 ROWS, FEW = 20, 5
-
-_ACCEPTED = (State.WAITING, State.LIVE, State.STALE)
 
 Pairs = Sequence[tuple[bytes, bytes | None]]
 Places = Sequence[tuple[int, int]]
@@ -114,7 +112,7 @@ class Written:
 
     def _judge_state(self, row: Row) -> tuple[Outcome, str]:
         state = row["state"]
-        if state in _ACCEPTED:
+        if state in ACCEPTED:
             return Outcome.GOOD, ""
         if state == State.DISABLED and self.fields and self.fields.get("enabled") is False:
             return Outcome.GOOD, ""

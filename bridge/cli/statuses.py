@@ -17,7 +17,7 @@ from rich.text import Text
 
 from bridge.cli.sheet import Sheet
 from bridge.cli.tables import WIDTH, age, count, plain, printable
-from bridge.model import State
+from bridge.model import REMOVAL_HELD, State
 
 Row = Mapping[str, Any]
 
@@ -34,10 +34,6 @@ STYLES: Mapping[str, str] = {
     State.DISABLED: "dim",
 }
 PROBLEMS = frozenset({State.INVALID, State.REJECTED, State.OVER_CAP, State.OFFLINE, State.STALE})
-
-#: The reason of a symbol that stays subscribed although its record is gone: too many went at once (contract 1.5,
-#: guarantee 11).
-REMOVAL_HELD = "removal_held"
 
 #: Columns that a screen narrower than so many characters leaves out, so that the reason can be read.
 NARROW = {"code": 100, "last tick": 70, "since": 50}

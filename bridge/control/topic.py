@@ -35,7 +35,8 @@ from bridge.control.division import Division, News
 from bridge.control.share import Share
 from bridge.control.standing import Standing
 from bridge.kafka import Log, library_logger, opened
-from bridge.model import ControlSnapshot, Unusable
+from bridge.model import Unusable
+from bridge.snapshots import ControlSnapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from bridge.model import ControlSnapshot, FeedSnapshot, LinkState
+from bridge.snapshots import ControlSnapshot, FeedSnapshot, LinkState
 
 #: A loop that has not turned for so many seconds is stuck; above every wait that a turn may contain.
 BEAT_MAX_S = 30.0

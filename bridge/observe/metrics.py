@@ -26,10 +26,11 @@ from prometheus_client.metrics_core import (
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
-from bridge.model import ControlSnapshot, FeedSnapshot, Histogram, State
+from bridge.model import State
 from bridge.observe.health import Health
 from bridge.observe.status import symbols
 from bridge.settings import Settings
+from bridge.snapshots import ControlSnapshot, FeedSnapshot, Histogram
 
 OUTCOMES = ("published", "duplicate", "filtered", "invalid", "conflated", "dropped", "undeliverable")
 SESSION_OUTCOMES = (

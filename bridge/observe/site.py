@@ -12,12 +12,12 @@ from importlib.resources import files
 
 import msgspec
 
-from bridge.model import ControlSnapshot, FeedSnapshot
 from bridge.observe import health
 from bridge.observe.health import Health
 from bridge.observe.http import Response, plain
 from bridge.observe.metrics import Metrics
 from bridge.observe.status import Identity, status
+from bridge.snapshots import ControlSnapshot, FeedSnapshot
 
 _JSON = "application/json"
 

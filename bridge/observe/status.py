@@ -11,9 +11,10 @@ from dataclasses import dataclass, fields, replace
 
 import msgspec
 
-from bridge.model import Accounts, ControlSnapshot, FeedSnapshot, LinkState, State, SymbolState
+from bridge.model import State, SymbolState
 from bridge.observe.health import Health
 from bridge.settings import Settings
+from bridge.snapshots import Accounts, ControlSnapshot, FeedSnapshot, LinkState
 
 _TERMS = tuple(term.name for term in fields(Accounts))
 _encode = msgspec.json.Encoder().encode

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 
-from bridge.model import Accounts, Record
+from bridge.model import Record
+from bridge.snapshots import Accounts
 
 #: The key of a loss whose symbols nobody can tell any more: it may concern every one.
 ANY_KEY = b""

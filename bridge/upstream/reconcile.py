@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from bridge.model import Desired, Limits, Memory, State, Subscription, Wanted
+from bridge.model import ACCEPTED_BEFORE, Desired, Limits, Memory, State, Subscription, Wanted
 from bridge.upstream.admission import Admission, Checks, Verdict, admit
 from bridge.upstream.dialects import Ask, Dialect, Remedy
 
@@ -35,10 +35,6 @@ class Plan:
 
     ask: Ask
     fresh: tuple[str, ...] = ()
-
-
-#: The reason of a symbol that is not connected, or not accepted on this connection, but was accepted before.
-ACCEPTED_BEFORE = "accepted_before"
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,10 @@ from typing import Any, Self
 
 import pytest
 
-from bridge.model import Accounts, ControlSnapshot, FeedSnapshot, LinkState, State, SymbolState
+from bridge.model import State, SymbolState
 from bridge.observe import HttpServer, Identity, Site
 from bridge.settings import Settings
+from bridge.snapshots import Accounts, ControlSnapshot, FeedSnapshot, LinkState
 from tests.integration.browser import REMEDY, Browser, find_browser
 
 pytestmark = pytest.mark.browser

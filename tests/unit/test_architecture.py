@@ -19,7 +19,7 @@ ROOMS = ("control", "upstream", "ticks", "publish", "observe", "simulator")
 #: Where the rooms meet; everything else in a room is its own business.
 WIRING = ("bridge.app", "bridge.cli", "bridge.__main__")
 #: What any room may import beside itself; the last is librdkafka in our words, for the rooms with a door to it.
-COMMON = ("bridge.model", "bridge.errors", "bridge.settings", "bridge.kafka")
+COMMON = ("bridge.model", "bridge.snapshots", "bridge.errors", "bridge.settings", "bridge.kafka")
 
 PURE = (
     "bridge.upstream.frames",
@@ -42,6 +42,7 @@ PURE = (
     "bridge.publish.statuses",
     "bridge.publish.gaps",
     "bridge.model",
+    "bridge.snapshots",
     "bridge.errors",
 )
 IMPURE = ("time", "datetime", "random", "socket", "select", "asyncio", "threading", "confluent_kafka", "websocket")

@@ -18,9 +18,10 @@ from bridge.app.meters import Meter
 from bridge.app.outlet import Outlet
 from bridge.app.venue import Venue
 from bridge.errors import UpstreamUnavailable
-from bridge.model import Accounts, Desired, Limits, Record, Subscription, Wanted
+from bridge.model import Desired, Limits, Record, Subscription, Wanted
 from bridge.publish.ledger import Ledger, Loss
 from bridge.settings import UpstreamSettings
+from bridge.snapshots import Accounts
 from bridge.ticks.normalise import Normaliser
 from bridge.upstream.dialects.alltick import AllTick
 from bridge.upstream.transport import Transport

@@ -5,11 +5,21 @@ from __future__ import annotations
 import pytest
 
 from bridge.app.report import UNSEEN_US, may_miss, memory_of, truths_of
-from bridge.app.wants import REMOVAL_HELD
 from bridge.control.desired import Fold
-from bridge.model import Board, Desired, Memory, Progress, State, Subscription, SymbolState, Truth, Wanted
+from bridge.model import (
+    ACCEPTED_BEFORE,
+    REMOVAL_HELD,
+    Board,
+    Desired,
+    Memory,
+    Progress,
+    State,
+    Subscription,
+    SymbolState,
+    Truth,
+    Wanted,
+)
 from bridge.publish.notices import Status
-from bridge.upstream.reconcile import ACCEPTED_BEFORE
 
 T0 = 1_790_000_000_000_000
 

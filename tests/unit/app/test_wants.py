@@ -9,8 +9,9 @@ from typing import Any, cast
 import pytest
 from pydantic import SecretStr
 
-from bridge.app.wants import JUDGE_S, NAMED, NEVER_TICKED, NO_TICK, REMOVAL_HELD, Wants
+from bridge.app.wants import JUDGE_S, NAMED, NEVER_TICKED, NO_TICK, Wants
 from bridge.model import (
+    REMOVAL_HELD,
     Desired,
     Event,
     Interrupted,

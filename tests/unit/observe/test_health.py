@@ -2,8 +2,9 @@
 
 import pytest
 
-from bridge.model import ControlSnapshot, FeedSnapshot, LinkState, State, SymbolState
+from bridge.model import State, SymbolState
 from bridge.observe.health import BEAT_MAX_S, Health, alive, ready
+from bridge.snapshots import ControlSnapshot, FeedSnapshot, LinkState
 
 NOW = 10_000.0
 UP = LinkState(0, session=1, connected=True, settled=True)

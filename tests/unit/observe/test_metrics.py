@@ -9,19 +9,12 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from bridge.model import (
-    Accounts,
-    ControlSnapshot,
-    FeedSnapshot,
-    Histogram,
-    LinkState,
-    State,
-    SymbolState,
-)
+from bridge.model import State, SymbolState
 from bridge.observe import health
 from bridge.observe.health import Health
 from bridge.observe.metrics import Metrics
 from bridge.settings import Settings
+from bridge.snapshots import Accounts, ControlSnapshot, FeedSnapshot, Histogram, LinkState
 
 Sample = tuple[str, frozenset[tuple[str, str]]]
 

@@ -7,11 +7,11 @@ import re
 
 import pytest
 
-from bridge.model import ControlSnapshot, FeedSnapshot, LinkState
 from bridge.observe.http import Response
 from bridge.observe.site import Site, page
 from bridge.observe.status import Identity
 from bridge.settings import Settings
+from bridge.snapshots import ControlSnapshot, FeedSnapshot, LinkState
 
 
 class Bridge:

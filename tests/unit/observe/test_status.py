@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
-from bridge.model import Accounts, ControlSnapshot, FeedSnapshot, LinkState, State, SymbolState
+from bridge.model import State, SymbolState
 from bridge.observe.health import Check, Health
 from bridge.observe.status import Identity, status
 from bridge.settings import Settings
+from bridge.snapshots import Accounts, ControlSnapshot, FeedSnapshot, LinkState
 
 WELL = Health({"kafka": Check(ok=True, detail="reachable")})
 

@@ -4,8 +4,8 @@ from dataclasses import fields, replace
 
 import pytest
 
-from bridge.model import Accounts
 from bridge.publish.ledger import Ledger, Loss, Losses
+from bridge.snapshots import Accounts
 
 TERMS = [term.name for term in fields(Ledger)]
 OUT = [name for name in TERMS if name not in ("received", "recovered")]
