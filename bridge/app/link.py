@@ -115,6 +115,7 @@ class Link:
         except UpstreamUnavailable as error:
             self._down(Fault(error.kind, error.detail), now)
             return None
+        now = max(now, self._venue.monotonic())  # what was read may be younger than the turn; pacing counts from it
         received = session.receive(data, now) if data and not self._discard else None
         if session.last_frame == now:
             # Not when it was read: it may have waited, and what came after it will never be read if the line breaks.

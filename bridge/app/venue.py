@@ -70,6 +70,7 @@ class Venue:
     calendar: Calendar = field(default_factory=Calendar.built_in)
     dial: Callable[[Venue, int, int], None] = _start
     wall_us: Callable[[], int] = lambda: time.time_ns() // 1000
+    monotonic: Callable[[], float] = time.monotonic
     tally: Tally = field(default_factory=Tally)
     sessions: Counter[str] = field(default_factory=Counter)
     disconnects: Counter[str] = field(default_factory=Counter)

@@ -266,7 +266,7 @@ class Session:
             if not answer.seq_id and remedy is Remedy.TOKEN:
                 self._end(_token_refused(answer))  # it answers the connection itself
             return
-        if sent.plan is not None and not sent.answered:
+        if not sent.answered:
             sent.answered = True
             self._pacing.answered(now)
         if self._dialect.answers or not answer.codes:

@@ -101,6 +101,7 @@ def make_venue(dials: list[int], settings: UpstreamSettings | None = None) -> Ve
     return Venue(
         settings or UpstreamSettings(token=SecretStr("token")), AllTick(), Mailbox(), Lines(), lambda _: None,
         dial=lambda _, __, attempt: dials.append(attempt), wall_us=lambda: STANDING_CLOCK_US,
+        monotonic=lambda: 0.0,
     )  # fmt: skip
 
 
@@ -144,6 +145,21 @@ def test_a_ping_is_answered_with_its_payload(dials: list[int]) -> None:
     transport = bring_up(link, b"\x89\x02hi")
     link.read(1.0)
     assert transport.pongs == [b"hi"]
+
+
+def test_an_answer_counts_from_when_it_was_read_not_from_when_the_turn_began(dials: list[int]) -> None:
+    link = make_link(dials)
+    link._venue.monotonic = lambda: 0.9
+    asked = {"AAPL.US": Wanted(Subscription("AAPL.US"), 0), "700.HK": Wanted(Subscription("700.HK"), 1)}
+    transport = bring_up(link, text({"ret": 200, "cmd_id": 22005, "seq_id": 1}))
+    link.work(0.1, 0.1)
+    assert len(transport.sent) == 1
+    link.want(Desired(0, MappingProxyType(asked)), 0.2)
+    link.read(0.2)
+    link.work(1.8, 1.8)
+    assert len(transport.sent) == 1
+    link.work(1.9, 1.9)
+    assert len(transport.sent) == 2
 
 
 def test_a_lost_connection_is_dialled_again_no_sooner_than_the_plan_allows(dials: list[int]) -> None:

@@ -207,6 +207,15 @@ def test_a_request_keeps_its_distance_from_the_answer_to_the_one_before() -> Non
     talk.subscribes(1.7, "A")
 
 
+def test_a_request_keeps_its_distance_from_the_answer_to_a_heartbeat() -> None:
+    talk = Conversation().accepted(0.0, "A")
+    heartbeat = talk.beats(10.0)
+    talk.want("AB")
+    talk.hear(answer(heartbeat, 200), now=10.7)
+    assert talk.due(10.0 + GAP) == []
+    talk.subscribes(11.7, "A", "B")
+
+
 def test_an_error_about_codes_is_never_taken_for_a_heartbeats() -> None:
     talk = Conversation()
     talk.beats(10.0)
