@@ -20,6 +20,9 @@ ROOT = Path(__file__).parents[2]
 #: Seconds between two looks at something that cannot be awaited (an answer over HTTP).
 LOOK_S = 0.05
 
+#: Lines of a bridge's log that a test which fails shows.
+LAST_LINES = 80
+
 
 class BridgeProcess:
     """``tickbridge run`` with the given settings (names without the prefix), and nothing else of this environment."""
@@ -60,8 +63,8 @@ class BridgeProcess:
         self._reader.join(10)
         if self.process.stdout is not None:
             self.process.stdout.close()
-        if kind is not None:
-            sys.stderr.write("the bridge's last lines:\n" + "\n".join(self.output[-60:]) + "\n")
+        # Shown beside a failure only: what a test that saw something else would need to be understood.
+        print(f"the last lines of the bridge with process id {self.process.pid}:", *self.output[-LAST_LINES:], sep="\n")
 
     def wait_for(self, event: str, timeout_s: float = 20.0, **fields: Any) -> dict[str, Any]:
         """Wait for a line of the log with this event and these fields; the first such line ever counts."""
