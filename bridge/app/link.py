@@ -16,7 +16,7 @@ from bridge.app.wants import Wants
 from bridge.errors import TokenRefused, UpstreamUnavailable
 from bridge.model import Desired, Limits, Progress, SymbolState
 from bridge.snapshots import LinkState
-from bridge.upstream.backoff import Backoff
+from bridge.upstream.backoff import SLACK_S, Backoff
 from bridge.upstream.pacing import Pacing
 from bridge.upstream.session import Fault, Received, Session
 from bridge.upstream.transport import READ_MAX, Transport
@@ -84,10 +84,11 @@ class Link:
         off from Kafka, and connected until it heard of us just now.
         """
         since_s = (self._venue.wall_us() - former.written_us) / 1e6
+        least_s = self._limits.reconnect_min_s + SLACK_S
         if not former.ended and since_s > silent_s:
-            return self._limits.reconnect_min_s
-        unseen_s = 0.0 if former.ended else UNSEEN_S
-        return min(max(0.0, self._limits.reconnect_min_s + unseen_s - since_s), self._limits.reconnect_min_s + unseen_s)
+            return least_s
+        longest_s = least_s + (0.0 if former.ended else UNSEEN_S)
+        return min(max(0.0, longest_s - since_s), longest_s)
 
     def want(self, desired: Desired, now: float) -> None:
         """Take the newest desired set."""

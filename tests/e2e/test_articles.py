@@ -19,7 +19,7 @@ from bridge.simulator.protocol import text_frame
 from bridge.upstream.pacing import SLOT_OPEN_S, SLOT_S
 from tests.e2e.conftest import World
 from tests.e2e.test_silence import symbol_state
-from tests.support.kafka import Cluster
+from tests.support.kafka import Cluster, Record
 from tests.support.process import BridgeProcess
 
 MakeBridge = Callable[..., BridgeProcess]
@@ -210,8 +210,13 @@ def test_who_has_no_tick_after_the_subscription_is_asked_for_once_more_alone_and
     bridge = stage.start(APPLE, "NASDAQ:MUTE", rate=50, switches=switches, **more)
     stage.venue.wait_until_subscribed(stage.apple, timeout=20)
     if heals:
+        stage.venue.switches.silent = frozenset({mute})
         stage.venue.switches.unknown = frozenset()
-    stage.venue.wait_for(lambda record: len(record.requests()) == 2, 10, "a second request")
+    stage.venue.wait_for(lambda record: len(record.requests()) == 2, 15, "a second request")
+    if heals:  # it may go on as soon as the topic says that it was stale
+        status = stage.world.topic("status")
+        stage.world.cluster.wait_for_records(status, lambda found: "stale" in states_of(found, b"NASDAQ:MUTE"))
+        stage.venue.switches.silent = frozenset()
     state = ("live", "") if heals else ("stale", "never_ticked")
     bridge.wait_until("as it should be", lambda: symbol_state(bridge, "NASDAQ:MUTE") == state)
     stage.beats(4)  # two more patiences
@@ -219,9 +224,13 @@ def test_who_has_no_tick_after_the_subscription_is_asked_for_once_more_alone_and
     assert (symbol_state(bridge, APPLE), symbol_state(bridge, "NASDAQ:MUTE")) == (("live", ""), state)
     assert len(stage.venue.record.connections) == 1
     assert bridge.stop() == 0
-    told = [one for one in stage.world.cluster.read_all(stage.world.topic("status")) if one.key == b"NASDAQ:MUTE"]
-    states = [json.loads(one.value)["state"] for one in told if one.value]
+    states = states_of(stage.world.cluster.read_all(stage.world.topic("status")), b"NASDAQ:MUTE")
     assert "pending" not in states[states.index("stale") :]
+
+
+def states_of(statuses: list[Record], symbol: bytes) -> list[str]:
+    """Give the states that a symbol has had."""
+    return [json.loads(one.value)["state"] for one in statuses if one.key == symbol and one.value]
 
 
 @every_dialect

@@ -287,9 +287,9 @@ def test_a_code_that_is_accepted_and_never_ticks_is_stale_and_its_neighbours_sta
 def test_a_code_that_never_ticks_is_asked_for_once_more_and_then_left_alone(
     world: World, make_venue: MakeVenue, make_bridge: MakeBridge
 ) -> None:
-    venue, bridge = silently_skipping(world, make_venue, make_bridge, 1.5)
-    venue.wait_for(lambda record: len(record.requests(SUBSCRIBE)) == 2, 5, "a second request")
-    beats(venue, 4)  # two more patiences
+    venue, bridge = silently_skipping(world, make_venue, make_bridge, 3.0)  # long after "waiting" was written
+    venue.wait_for(lambda record: len(record.requests(SUBSCRIBE)) == 2, 15, "a second request")
+    beats(venue, 7)  # two more patiences
     everything = {*AROUND_THE_CLOCK, "BADUSDT"}
     assert [set(request.codes) for request in venue.requests(SUBSCRIBE)] == [everything, everything]
     assert symbol_state(bridge, "BADUSDT") == ("stale", "never_ticked")
@@ -303,7 +303,7 @@ def test_a_code_that_the_venue_had_left_out_ticks_once_it_is_asked_for_again(
 ) -> None:
     venue, bridge = silently_skipping(world, make_venue, make_bridge, 1.5)
     venue.switches.unknown = frozenset()
-    venue.wait_until_subscribed(*AROUND_THE_CLOCK, "BADUSDT", timeout=5)
-    bridge.wait_until("live", lambda: symbol_state(bridge, "BADUSDT") == ("live", ""), 5)
+    venue.wait_until_subscribed(*AROUND_THE_CLOCK, "BADUSDT", timeout=15)
+    bridge.wait_until("live", lambda: symbol_state(bridge, "BADUSDT") == ("live", ""), 15)
     assert len(venue.requests(SUBSCRIBE)) == 2
     assert bridge.stop() == 0

@@ -124,6 +124,7 @@ def test_kafka_out_of_reach_at_start_is_waited_for_and_said(
 
 
 def test_a_second_signal_stops_at_once(make_venue: MakeVenue, make_bridge: MakeBridge, own_kafka: KafkaBroker) -> None:
+    own_kafka.cluster.warm_up()
     world = World(own_kafka.cluster)
     venue = make_venue(rate=100)
     world.subscribe("AAPL.US")
@@ -140,6 +141,7 @@ def test_a_second_signal_stops_at_once(make_venue: MakeVenue, make_bridge: MakeB
 def test_what_cannot_be_delivered_in_time_is_counted_and_ends_with_4(
     make_venue: MakeVenue, make_bridge: MakeBridge, own_kafka: KafkaBroker
 ) -> None:
+    own_kafka.cluster.warm_up()
     world = World(own_kafka.cluster)
     venue = make_venue(rate=100)
     world.subscribe("AAPL.US")
@@ -164,8 +166,8 @@ def test_bad_control_records_are_counted_and_stop_nothing(
     world.subscribe("AAPL.US")
     bridge = make_bridge(world.settings(venue))
     venue.wait_until_subscribed("AAPL.US", timeout=20)
-    text = bridge.get("/metrics")[1].decode()
-    assert f'tickbridge_control_records_total{{result="invalid"}} {len(bad)}.0' in text
+    line = f'tickbridge_control_records_total{{result="invalid"}} {len(bad)}.0'
+    bridge.wait_until("all counted", lambda: line in bridge.get("/metrics")[1].decode())
     world.cluster.produce(world.topic("subscriptions"), [("AAPL.US", b"rubbish")])
     world.subscribe("TSLA.US")
     venue.wait_until_subscribed("AAPL.US", "TSLA.US")

@@ -51,7 +51,7 @@ def letters(world: World) -> list[Pair]:
 
 def await_letter(world: World, value: bytes) -> None:
     world.cluster.wait_for_records(
-        world.topic("dead_letters"), lambda found: any(one.value == value for one in found), 30
+        world.topic("dead_letters"), lambda found: any(one.value == value for one in found), 60
     )
 
 
@@ -63,7 +63,7 @@ def states(records: list[Record]) -> dict[str, str]:
 
 def await_states(world: World, **wanted: str) -> None:
     expected = {symbol.replace("_", "."): state for symbol, state in wanted.items()}
-    world.cluster.wait_for_records(world.topic("status"), lambda found: states(found) == expected, 30)
+    world.cluster.wait_for_records(world.topic("status"), lambda found: states(found) == expected, 60)
 
 
 def set_aside(world: World) -> tuple[int, int]:

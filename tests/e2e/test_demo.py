@@ -19,7 +19,7 @@ def ticks_shown(demo: BridgeProcess) -> int:
 
 def test_with_nothing_set_it_shows_records_in_and_ticks_out_and_ends_by_itself(make_bridge: MakeBridge) -> None:
     demo = make_bridge({}, "demo", "--for", "3")
-    assert demo.wait(30) == 0
+    assert demo.wait(60) == 0
     assert any(re.match(r"→ \S+subscriptions: .*AAPL.US=\{\}", line) for line in demo.output)
     assert any(re.match(r"symbol=AAPL.US +price=\d", line) for line in demo.output)
     assert ticks_shown(demo) > 20

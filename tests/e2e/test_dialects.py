@@ -153,19 +153,21 @@ def test_adding_removing_and_changing_many_at_once_leaves_the_other_streams_and_
 
 
 @every_dialect
+@pytest.mark.parametrize("answers", [True, False])
 def test_chunks_follow_each_other_after_50_to_100_ms(
-    world: World, make_venue: MakeVenue, make_bridge: MakeBridge, dialect: str
+    world: World, make_venue: MakeVenue, make_bridge: MakeBridge, dialect: str, answers: bool
 ) -> None:
-    venue = make_venue(dialect=dialect, time_scale=1)  # the venue's rule is 50 ms then
+    venue = make_venue(dialect=dialect, time_scale=1, switches={"answers": answers})  # the venue's rule is 50 ms then
     world.subscribe(*stocks(300))
     bridge = make_bridge(settings(world, venue, UPSTREAM__HEARTBEAT_S="10", UPSTREAM__SILENCE_S="25"))
     venue.wait_until_subscribed(*codes(venue, stocks(300)), timeout=20)
     bridge.wait_accepted(*stocks(300))
     assert asked(venue) == [(SUBSCRIBE, 20)] * 15
     waits = sorted(pauses(venue.requests()))
-    assert waits[0] >= 0.05
-    assert waits[len(waits) // 2] <= 0.1  # a busy machine may delay single ones
-    assert not venue.record.violations
+    assert waits[len(waits) // 4] <= 0.1  # a busy machine delays some, and hastens none of what we decide
+    if answers:  # else nothing tells us that a busy venue has taken one late
+        assert waits[0] >= 0.05
+        assert not venue.record.violations
     assert bridge.stop() == 0
 
 
@@ -206,7 +208,10 @@ def test_two_pings_without_a_pong_are_a_reconnect_after_which_everything_is_aske
     bridge = make_bridge(settings(world, venue))
     venue.wait_until_subscribed(*codes(venue, stocks(25)), timeout=20)
     venue.wait_for(lambda record: len(record.heartbeats(1)) >= 3, timeout=10)
-    assert all(0.9 <= pause <= 1.5 for pause in pauses(venue.record.heartbeats(1)))
+    beats = venue.record.heartbeats(1)
+    assert all(pause <= 1.5 for pause in pauses(beats))
+    # Of two, the venue may have taken the earlier one late: only the first counts.
+    assert all(beat.at - beats[0].at >= 0.9 * number for number, beat in enumerate(beats))
     venue.switches.heartbeat_mute = True  # the ticks go on: it is the pongs that count
     venue.wait_for(lambda record: record.connections[0].closed_at, timeout=10)
     venue.switches.heartbeat_mute = False

@@ -73,11 +73,11 @@ def test_a_topic_that_grows_under_the_bridge_costs_no_symbol_and_doubles_none(
     running[0].wait_until(
         "told", lambda: {one["effective"].get("priority") for one in world.statuses().values()} == {1}, 40
     )
+    await_lists(venue, *PARTS)
     for symbol in ALL:
         venue.tick_now(symbol)
     found = world.cluster.wait_for_records(world.topic("ticks"), lambda records: len(records) >= len(ALL))
     assert sorted((tick.key or b"").decode() for tick in found) == sorted(ALL)
-    await_lists(venue, *PARTS)
     assert {symbol: one["control_partition"] for symbol, one in world.statuses().items()} == {s: home(s) for s in ALL}
     running[0].wait_until("gaps closed", lambda: not open_gaps(world))
     assert {bridge.stop() for bridge in running} == {0}

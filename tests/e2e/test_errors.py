@@ -18,6 +18,8 @@ SUBSCRIBE = 22004
 LONGEST_S = float(PACE["UPSTREAM__RECONNECT_MAX_S"])
 INTERVAL_S = float(PACE["UPSTREAM__REQUEST_INTERVAL_S"])
 LIVE = ("AAPL.US", "700.HK")
+#: What a busy machine may add to a pause that is not to be longer than needed.
+BUSY_S = 1.0
 
 
 def settled(world: World, venue: Simulator, make_bridge: MakeBridge, **more: str) -> BridgeProcess:
@@ -53,14 +55,14 @@ def test_a_bad_token_is_loud_tried_rarely_and_at_once_when_its_file_changes(
     assert (ready, "the venue does not accept the token" in body.decode()) == (503, True)
     assert link(bridge)["reason"] == "token"
     assert "it does not accept the token" in link(bridge)["detail"]
-    venue.wait_for(lambda record: len(attempts(record)) >= 2, 6, "a second attempt")
+    venue.wait_for(lambda record: len(attempts(record)) >= 2, 15, "a second attempt")
     first, second = attempts(venue.record)[:2]
-    assert 2.5 <= second - first <= 3.5
+    assert 2.5 <= second - first <= 2.5 + BUSY_S
     venue.switches.tokens = frozenset({"renewed"})
     file.write_text("renewed")
     changed = time.time()
-    venue.wait_until_subscribed(*LIVE, timeout=5)
-    assert attempts(venue.record)[-1] - changed <= 1.5
+    venue.wait_until_subscribed(*LIVE, timeout=15)
+    assert attempts(venue.record)[-1] - changed <= 1 + BUSY_S
     bridge.wait_ready()
     if refuses == "upgrade":
         assert metric(bridge, "tickbridge_upstream_sessions_total", outcome="token") >= 2
@@ -79,9 +81,9 @@ def test_a_list_of_proven_codes_that_the_venue_does_not_understand_is_logged_and
     line = bridge.wait_for("request_refused")
     assert (line["level"], line["ret"], line["remedy"]) == ("error", 400, "bug")
     assert '"symbol_list":[{"code":"AAPL.US"}]' in line["request"]
-    venue.wait_until_subscribed("AAPL.US", timeout=5)
+    venue.wait_until_subscribed("AAPL.US", timeout=15)
     first, second = venue.requests(SUBSCRIBE)[1:]
-    assert LONGEST_S <= second.at - first.at <= LONGEST_S + 1
+    assert LONGEST_S <= second.at - first.at <= LONGEST_S + 2 * INTERVAL_S + BUSY_S  # after a heartbeat, perhaps
     assert len(venue.record.connections) == 1
     assert bridge.stop() == 0
     assert world.seqs()["AAPL.US"] == venue.sent("AAPL.US")
@@ -100,6 +102,7 @@ def test_bad_codes_are_found_one_by_one_and_the_live_ones_never_leave_the_list(
     bridge.wait_until("found", lambda: symbol_state(bridge, "DEAR.US") == ("rejected", "venue_604"))
     assert all(set(LIVE) <= set(request.codes) for request in venue.requests(SUBSCRIBE))
     assert len(venue.requests(SUBSCRIBE)) <= 2 + 4 * 4 + 4  # two searches through eight, and what is restated between
+    bridge.wait_for("request_refused", ret=604)
     assert set(refused(bridge)) == {600, 604}
     assert len(venue.record.connections) == 1
     assert bridge.stop() == 0
@@ -132,10 +135,10 @@ def test_too_fast_slows_the_pace_and_an_accepted_request_eases_it(
         before = len(venue.requests(SUBSCRIBE))
         venue.faults.answer_next(ret)
         world.subscribe(f"{ret}.HK")
-        venue.wait_for(lambda record, n=before: len(record.requests(SUBSCRIBE)) == n + 2, 5)  # type: ignore[misc]
+        venue.wait_for(lambda record, n=before: len(record.requests(SUBSCRIBE)) == n + 2, 15)  # type: ignore[misc]
         first, second = venue.requests(SUBSCRIBE)[before:]
         assert (first.ret, second.ret) == (ret, 200)
-        assert 2 * INTERVAL_S <= second.at - first.at <= 4 * INTERVAL_S + 0.5
+        assert 2 * INTERVAL_S <= second.at - first.at <= 4 * INTERVAL_S + BUSY_S
     assert refused(bridge) == [429, 605]
     assert len(venue.record.connections) == 1
     assert not venue.record.violations
@@ -143,10 +146,12 @@ def test_too_fast_slows_the_pace_and_an_accepted_request_eases_it(
 
 
 def test_a_venue_that_hangs_up_on_us_for_haste_is_tried_ever_more_slowly_whatever_it_granted_before(
-    world: World, venue: Simulator, make_bridge: MakeBridge
+    world: World, make_venue: MakeVenue, make_bridge: MakeBridge
 ) -> None:
+    venue = make_venue(reconnect_s=2.0)  # a little less than we think: it may see a connection end after we do
     # The proven codes are granted on each connection; the refusal is for the new one, a moment later.
-    bridge = settled(world, venue, make_bridge, UPSTREAM__REQUEST_INTERVAL_S="0.3")
+    slow = {"REQUEST_INTERVAL_S": "0.8", "HEARTBEAT_S": "2.4", "SILENCE_S": "6"}
+    bridge = settled(world, venue, make_bridge, **{f"UPSTREAM__{name}": value for name, value in slow.items()})
     for connection in (1, 2, 3):
         venue.wait_for(lambda record, n=connection: record.requests(SUBSCRIBE, n), 10)  # type: ignore[misc]
         venue.faults.answer_next(606)
@@ -161,6 +166,6 @@ def test_a_venue_that_hangs_up_on_us_for_haste_is_tried_ever_more_slowly_whateve
     opened_at = [one.opened_at for one in venue.record.connections[1:]]
     pauses = [opened - closed for closed, opened in zip(closed_at, opened_at, strict=True)]
     for pause, least in zip(pauses, (0.3, 0.6, 1.2), strict=True):
-        assert least - 0.05 <= pause <= least + 0.7, pauses
+        assert least - 0.1 <= pause <= least + BUSY_S, pauses
     assert not venue.record.violations
     assert bridge.stop() == 0

@@ -72,6 +72,7 @@ def test_trades_of_pairs_that_come_and_go_are_published_under_their_symbols(
         bridge.wait_ready()
         venue.trade("BTCUSDT", "97000.01000000", sold=True)
         venue.trade("ETHUSDT", "3500.00000000")
+        bridge.wait_until("published", lambda: bridge.status()["accounts"]["published"] == 2)
         world.subscribe("SOLUSDT")
         world.unsubscribe("BINANCE:ETHUSDT")
         venue.wait_for("BTCUSDT", "SOLUSDT")

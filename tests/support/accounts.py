@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from contextlib import suppress
-from threading import Event, Thread
+from threading import Condition, Event, Thread
 from typing import Any
 
 from tests.support.process import BridgeProcess
@@ -21,6 +21,7 @@ class Scraper:
         self._bridge = bridge
         self._pause_s = pause_s
         self._over = Event()
+        self._news = Condition()
         self._thread = Thread(target=self._scrape, daemon=True)
         self._thread.start()
 
@@ -28,6 +29,13 @@ class Scraper:
     def wrong(self) -> list[dict[str, int]]:
         """The scrapes that do not add up."""
         return [accounts for accounts in self.scrapes if surplus(accounts)]
+
+    def await_more(self, count: int, timeout_s: float = 30.0) -> None:
+        """Wait for so many scrapes more; TimeoutError if they do not come."""
+        with self._news:
+            enough = len(self.scrapes) + count
+            if not self._news.wait_for(lambda: len(self.scrapes) >= enough, timeout_s):
+                raise TimeoutError(f"{len(self.scrapes)} scrapes of {enough} after {timeout_s} s")
 
     def stop(self) -> None:
         """Scrape no more."""
@@ -37,7 +45,10 @@ class Scraper:
     def _scrape(self) -> None:
         while not self._over.wait(self._pause_s) and self._bridge.process.poll() is None:
             with suppress(OSError):  # it has only just started, or is ending
-                self.scrapes.append(terms(self._bridge.get("/metrics")[1].decode()))
+                found = terms(self._bridge.get("/metrics")[1].decode())
+                with self._news:
+                    self.scrapes.append(found)
+                    self._news.notify_all()
 
 
 def terms(exposition: str) -> dict[str, int]:

@@ -138,9 +138,14 @@ class Cluster:
         admin.create_partitions([new], request_timeout=timeout_s)[name].result(timeout_s + 5)
 
     def delete_topic(self, name: str, timeout_s: float = 20.0) -> None:
-        """Delete a topic; return when the controller has."""
+        """Delete a topic; return when it is gone from the brokers' metadata: what comes after may bear its name."""
         admin = AdminClient(self.config())
         admin.delete_topics([name], request_timeout=timeout_s)[name].result(timeout_s + 5)
+        deadline = time.monotonic() + timeout_s
+        while name in admin.list_topics(timeout=timeout_s).topics:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"topic {name} is still there after {timeout_s} s")
+            time.sleep(0.02)  # metadata follows the controller's log; nobody is told when it has
 
     def empty_topic(self, name: str, timeout_s: float = 20.0) -> None:
         """Delete every record of a compacted topic; its offsets go on."""
@@ -151,8 +156,18 @@ class Cluster:
         ends = [TopicPartition(name, number, OFFSET_END) for number in numbers]
         for future in admin.incremental_alter_configs([resource], request_timeout=timeout_s).values():
             future.result(timeout_s + 5)
-        for deletion in admin.delete_records(ends, request_timeout=timeout_s).values():
-            deletion.result(timeout_s + 5)
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            try:
+                for deletion in admin.delete_records(ends, request_timeout=timeout_s).values():
+                    deletion.result(timeout_s + 5)
+            except KafkaException as refusal:
+                if refusal.args[0].code() != KafkaError.POLICY_VIOLATION:
+                    raise
+                time.sleep(0.02)  # the policy is the controller's already, and not yet the broker's
+            else:
+                return
+        raise TimeoutError(f"topic {name} cannot be emptied after {timeout_s} s")
 
     def produce(
         self,
