@@ -26,7 +26,7 @@ from tests.support.process import BridgeProcess
 from tests.support.quorum import three_brokers
 from tests.support.trial import Trial, chosen_size
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 SIZE = chosen_size()
 
@@ -242,3 +242,9 @@ def limit(trial: Trial, size: int) -> None:
     admin = AdminClient(trial.world.cluster.config())  # named: an answer never comes to a client that is gone
     for done in admin.incremental_alter_configs([ticks]).values():
         done.result(20)
+
+    def known() -> bool:
+        (found,) = admin.describe_configs([ticks]).values()
+        return str(found.result(20)["max.message.bytes"].value) == str(size)
+
+    trial.await_true("the broker knows", known)

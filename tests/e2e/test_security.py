@@ -112,12 +112,12 @@ def provoke(world: World, venue: Simulator, bridge: BridgeProcess) -> None:
     venue.wait_for(lambda record: len(record.requests(22004)) > before, PATIENCE_S, "a request to answer")
     asked = venue.requests(22004)[-1]
     told = f"code not valid for token {TOKEN}, see wss://venue.example/?token={quote(TOKEN, safe='')}"
+    disconnects = bridge.count("upstream_disconnected")
     envelopes = ((22005, asked.seq_id, asked.trace, 600), (0, 0, "", 401), (0, 0, "", 402))
     for cmd_id, seq_id, trace, ret in envelopes:
         answer = {"ret": ret, "msg": told, "cmd_id": cmd_id, "seq_id": seq_id, "trace": trace, "data": {}}
         venue.faults.send_raw(text_frame(json.dumps(answer).encode()))
     venue.faults.send_raw(text_frame(told.encode()))
-    disconnects = bridge.count("upstream_disconnected")
     venue.faults.close(1008, "policy: token")
     venue.switches.drop_acks = 0
     bridge.wait_until("the connection ends", lambda: bridge.count("upstream_disconnected") > disconnects)

@@ -13,6 +13,7 @@ from bridge.simulator import Simulator
 from bridge.simulator.record import Record
 from tests.e2e.conftest import PACE, World
 from tests.support.faults import untrustworthy
+from tests.support.ports import free_ports
 from tests.support.process import BridgeProcess
 from tests.support.tls import certificates
 
@@ -69,6 +70,9 @@ def test_a_half_open_connection_is_given_up_after_the_silence_and_replaced(
     flowing: tuple[Simulator, BridgeProcess],
 ) -> None:
     venue, bridge = flowing
+    # From the answer to a heartbeat on, silence comes half a second before the second one that goes unanswered.
+    answered = len([one for one in venue.record.heartbeats(1) if one.answered_at])
+    venue.wait_for(lambda now: len([one for one in now.heartbeats(1) if one.answered_at]) > answered, 10)
     began = time.monotonic()
     venue.switches.half_open = True
     line = bridge.wait_for("upstream_disconnected")
@@ -105,7 +109,8 @@ def test_a_request_without_an_answer_is_repeated_once_and_then_the_connection_en
     assert [set(one.codes) for one in asked] == [{*CODES, "TSLA.US"}] * 2
     assert asked[1].at - asked[0].at > 0.9 * ACK_S  # the first may have been longer on its way
     assert metric(bridge, "tickbridge_upstream_requests_total", kind="subscribe", result="unanswered") == 2
-    venue.wait_until_subscribed(*CODES, "TSLA.US", timeout=10)
+    everything = {*CODES, "TSLA.US"}
+    venue.wait_for(lambda now: len(now.connections) == 2 and now.subscribed == everything, 10)
     # The answers are missed, not the ticks: the first request of the new connection holds what was accepted before.
     assert set(venue.requests(SUBSCRIBE, 2)[0].codes) == set(CODES)
     world.unsubscribe("TSLA.US")
@@ -229,7 +234,7 @@ def test_a_venue_is_connected_only_once_it_is_there_and_its_certificate_can_be_t
     trusted = tmp_path / "trusted.pem"  # the authorities of all but the one that is to be unknown
     trusted.write_bytes(good["ca"].read_bytes() + kinds["expired"]["ca"].read_bytes())
     world.subscribe(*CODES)
-    absent = make_venue(cert=good["cert"], key=good["key"])
+    absent = make_venue(cert=good["cert"], key=good["key"], port=free_ports()[0])
     absent.stop()
     bridge = make_bridge(world.settings(absent, UPSTREAM__CA_FILE=str(trusted)))
     assert bridge.wait_for("upstream_failed", reason="network")["detail"] == "Connection refused"

@@ -48,9 +48,9 @@ def start(world: World, venue: Simulator, make_bridge: MakeBridge, **more: str) 
 def test_a_symbol_s_life_from_pending_to_live_stale_offline_and_back(
     world: World, make_venue: MakeVenue, make_bridge: MakeBridge
 ) -> None:
-    venue = make_venue(switches={"ack_delay_s": 8})
+    venue = make_venue(switches={"ack_delay_s": 40})  # long enough for "pending" to be written
     world.subscribe("BTCUSDT", stale_after_s=3)
-    bridge = start(world, venue, make_bridge)
+    bridge = start(world, venue, make_bridge, UPSTREAM__ACK_TIMEOUT_S="20")
     pending = await_says(world, "BTCUSDT", "pending", "")
     assert "last_tick_us" not in pending
     waiting = await_says(world, "BTCUSDT", "waiting", "")
@@ -73,7 +73,6 @@ def test_a_symbol_s_life_from_pending_to_live_stale_offline_and_back(
     back = await_says(world, "BTCUSDT", "live", "")
     assert back["session"] > offline["session"]
     world.subscribe("BTCUSDT", stale_after_s=3, note="another word, the same state")
-    rewritten = await_says(world, "BTCUSDT", "live", "")
     bridge.wait_until("told", lambda: "note" in statuses(world, "BTCUSDT")[-1]["effective"])
     rewritten = statuses(world, "BTCUSDT")[-1]
     assert says(rewritten)[0] in ("live", "stale")

@@ -74,9 +74,14 @@ def test_a_removal_that_is_held_is_never_told_as_done(
     if not running:
         bridge = make_bridge(settings)
     bridge.wait_for("removals_held")
-    for symbol in MANY[:20]:
-        await_status(world, symbol, lambda status: status.get("reason") == "removal_held")
-        assert None not in history(world, symbol)
+    of_those = {symbol.encode() for symbol in MANY[:20]}
+
+    def all_held(records: list[Record]) -> bool:
+        newest = {one.key: json.loads(one.value or b"{}").get("reason") for one in records if one.key in of_those}
+        return set(newest.values()) == {"removal_held"}
+
+    told = world.cluster.wait_for_records(world.topic("status"), all_held)
+    assert None not in [one.value for one in told if one.key in of_those]
     bridge.wait_for("removals_applied")
     bridge.wait_until("nulled", lambda: all(history(world, symbol)[-1] is None for symbol in MANY[:20]))
     assert bridge.stop() == 0
@@ -124,8 +129,12 @@ def test_what_a_bad_record_runs_on_keeps_its_standing_with_the_venue_through_a_r
     requests = venue.requests(SUBSCRIBE)[asked:]
     assert set(requests[0].codes) == {"QUIET.US", "TSLA.US"}
     assert not [request for request in requests if "BAD.US" in request.codes]
-    gaps = [json.loads(one.value or b"") for one in world.cluster.read_all(world.topic("gaps"))]
-    assert {gap["symbol"] for gap in gaps if gap["cause"] == "crash"} >= {"QUIET.US", "TSLA.US"}
+
+    def crash_told(records: list[Record]) -> bool:
+        gaps = [json.loads(one.value or b"") for one in records]
+        return {gap["symbol"] for gap in gaps if gap["cause"] == "crash"} >= {"QUIET.US", "TSLA.US"}
+
+    world.cluster.wait_for_records(world.topic("gaps"), crash_told)
     assert second.stop() == 0
 
 

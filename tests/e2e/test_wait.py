@@ -46,7 +46,7 @@ def test_a_removal_that_is_held_is_not_done_until_it_is_confirmed(
 ) -> None:
     remembered(world, venue, make_bridge)
     most = ALL[: len(ALL) * 3 // 4]
-    held = types(world, venue, "remove", *most, "--wait", "1.5")
+    held = types(world, venue, "remove", *most, "--wait", "5")
     assert held.exit_code == EXIT_UNSETTLED
     assert "its removal is held" in held.stderr
     done = types(world, venue, "remove", *most, "--yes", "--wait", "20")

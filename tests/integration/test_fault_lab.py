@@ -73,7 +73,7 @@ def test_during_a_cut_nothing_arrives_and_after_it_everything_once_in_order(behi
     sender = Sender(line, topic)
     sender.send("before")
     assert sender.flush() == 0
-    line.cut(how, 2.0)
+    line.cut(how, 5.0)
     sender.send(*(str(number) for number in range(1000)))
     assert sender.flush(QUIET_S) == 1000
     assert len(broker.cluster.read_all(topic)) == 1

@@ -154,8 +154,8 @@ def test_a_state_can_be_shown_alone(page: Browser) -> None:
 
 
 def test_the_page_follows_the_bridge(page: Browser, bridge: Bridge) -> None:
-    bridge.link = replace(bridge.link, connected=False, down_since=0.0, reason="silence")
     bridge.symbols = (replace(WAITING, state=State.STALE), LIVE)
+    bridge.link = replace(bridge.link, connected=False, down_since=0.0, reason="silence")
     page.until("$('verdict').textContent === '✗ Not ready'")
     assert page.ask(SHOWN) == ["BTCUSDT", "700.HK"]
     assert text(page, "#connected") == "0 of 1 connected"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from contextlib import suppress
+from http.client import HTTPException
 from threading import Condition, Event, Thread
 from typing import Any
 
@@ -44,7 +45,7 @@ class Scraper:
 
     def _scrape(self) -> None:
         while not self._over.wait(self._pause_s) and self._bridge.process.poll() is None:
-            with suppress(OSError):  # it has only just started, or is ending
+            with suppress(OSError, HTTPException):  # it has only just started, or is ending
                 found = terms(self._bridge.get("/metrics")[1].decode())
                 with self._news:
                     self.scrapes.append(found)

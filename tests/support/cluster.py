@@ -191,7 +191,8 @@ class Cluster:
                 refused.append(error)
             landed[index] = (message.partition() or 0, message.offset() or 0)
 
-        producer = Producer(self.config(acks="all", retries=0, partitioner="murmur2_random"))
+        # Nothing goes before the flush: what is written in one call is one batch, so that nobody reads a part of it.
+        producer = Producer(self.config(acks="all", retries=0, partitioner="murmur2_random", linger_ms=10_000))
         for index, (key, value) in enumerate(pairs):
             producer.produce(topic, value, key, partition, on_delivery=partial(note, index), headers=list(headers))
             producer.poll(0)

@@ -40,6 +40,8 @@ LOOK_S = 0.2
 WEIGH_S = 0.5
 #: Seconds between two scrapes of the accounts.
 SCRAPE_S = 0.3
+#: Seconds that a tick may take to the bridge's clock while several processes share two cores.
+WIRE_S = 1.0
 #: Seconds that a start, or a drain, may take.
 START_S, DRAIN_S = 60.0, 120.0
 
@@ -210,7 +212,8 @@ class Trial:
             self.world.cluster, self.world.topic("ticks"), self.world.topic("gaps"), self.venue.record,
             self.size.codes, accounts=stopped,
         )  # fmt: skip
-        verdict = audit.judge(evidence, [Wish(code, code, self.since) for code in self.size.codes])
+        wishes = [Wish(code, code, self.since) for code in self.size.codes]
+        verdict = audit.judge(evidence, wishes, wire_s=WIRE_S)
         self._note(verdict)
         return verdict
 
