@@ -101,17 +101,21 @@ class Feed:
         self._show()
 
     def _wake(self, now: float, wall_slept: float) -> float:
-        """Look how long the turn before took; if longer than a session of the group, nothing is ours for sure."""
+        """Look how long the turn before took."""
         slept = now - self.beat
         self.beat = now
         # The monotonic clock stands still while the whole machine sleeps.
-        if max(slept, wall_slept) > self._session_timeout_s and self._links and not self._stop:
+        self._doubt(max(slept, wall_slept), now)
+        return slept
+
+    def _doubt(self, slept: float, now: float) -> None:
+        """Take how long nothing was done; if longer than a session of the group, nothing is ours for sure."""
+        if slept > self._session_timeout_s and self._links and not self._stop:
             if self.unconfirmed_since is None:  # what was read since the first of several is given up
                 self._woke_ms = self._venue.wall_us() // 1000
             self.unconfirmed_since = now
             self._outlet.held = True
-            self._log("ownership_unconfirmed", "warning", asleep_s=round(max(slept, wall_slept), 1))
-        return slept
+            self._log("ownership_unconfirmed", "warning", asleep_s=round(slept, 1))
 
     # Asleep
 
@@ -229,6 +233,8 @@ class Feed:
         received = link.read(now)
         if received is None:
             return
+        woken = time.monotonic()
+        self._doubt(woken - self.beat, woken)  # it may have been frozen since the turn began, and read this after that
         recv_us = self._venue.wall_us()
         for note in received.notes:
             self._log(note.event, note.level, partition=link.partition, session=link.number, **note.fields)

@@ -48,6 +48,7 @@ class FakeOutlet:
         self.saved: list[float] = []
         self.losses: list[Loss] = []
         self.kept: list[Record] = []
+        self.held_at_offers: list[bool] = []
         self.delivers = Event()
         self.offered = Event()
         self.block = Event()  # while set, a turn does not come to its end
@@ -82,6 +83,7 @@ class FakeOutlet:
 
     def offer(self, records: Sequence[Record]) -> None:
         self.kept += records
+        self.held_at_offers.append(self.held)
         self.offered.set()
 
     def move_on(self, _: float) -> None:
@@ -100,6 +102,7 @@ class PairTransport:
         self._ours.setblocking(False)
         self.theirs.settimeout(PATIENCE_S)
         self.ended = False
+        self.frozen_s = 0.0  # before the next read
         self.over = Event()
 
     def fileno(self) -> int:
@@ -109,6 +112,7 @@ class PairTransport:
         return False
 
     def read(self) -> bytes:
+        Event().wait(self.frozen_s)  # the sleep itself is what is tested
         data = self._ours.recv(65_536)
         self.ended = not data
         return data
@@ -436,6 +440,22 @@ def test_after_it_what_was_read_is_given_up_when_another_is_the_owner(sleeper: S
     assert revoked.done.wait(PATIENCE_S)
     assert sleeper.outlet.given_up == ["lost_ownership"]
     assert not sleeper.outlet.held
+
+
+def test_what_is_read_after_a_freeze_within_the_turn_is_held_as_well(stage: Stage) -> None:
+    transport = stage.subscribe()
+    stage.feed.look(PATIENCE_S)
+    stage.feed._session_timeout_s, transport.frozen_s = 0.5, 0.8
+    transport.say(tick(1))
+    assert stage.outlet.offered.wait(PATIENCE_S)
+    assert stage.outlet.held_at_offers == [True]
+    stage.feed._session_timeout_s, transport.frozen_s = 60.0, 0.0
+    stage.feed.look(PATIENCE_S)
+    woke = stage.feed.unconfirmed_since
+    assert woke is not None
+    stage.mailbox.put(Confirmed(woke))
+    stage.feed.look(PATIENCE_S)
+    assert not stage.outlet.held
 
 
 def test_after_two_of_them_what_was_read_since_the_first_is_given_up(sleeper: Stage) -> None:
