@@ -118,7 +118,8 @@ class UpstreamSettings(_Group):
     def _room_for_requests(cls, heartbeat_s: float, info: ValidationInfo) -> float:
         # Nothing is sent in the interval before and after a heartbeat: what is left must be enough for a request.
         usual = 1.0 if info.data.get("dialect") == "alltick" else 0.0
-        if heartbeat_s < 3 * (info.data.get("request_interval_s") or usual):
+        least_s = round(3 * (info.data.get("request_interval_s") or usual), 6)  # three times 0.8 is 2.4 to people
+        if heartbeat_s < least_s:
             raise ValueError("is less than three times UPSTREAM__REQUEST_INTERVAL_S, so no request would ever be sent")
         return heartbeat_s
 

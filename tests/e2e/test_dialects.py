@@ -157,7 +157,8 @@ def test_adding_removing_and_changing_many_at_once_leaves_the_other_streams_and_
 def test_chunks_follow_each_other_after_50_to_100_ms(
     world: World, make_venue: MakeVenue, make_bridge: MakeBridge, dialect: str, answers: bool
 ) -> None:
-    venue = make_venue(dialect=dialect, time_scale=1, switches={"answers": answers})  # the venue's rule is 50 ms then
+    switches = {"answers": answers, "pacing": "605" if answers else "record"}
+    venue = make_venue(dialect=dialect, time_scale=1, switches=switches)  # the venue's rule is 50 ms then
     world.subscribe(*stocks(300))
     bridge = make_bridge(settings(world, venue, UPSTREAM__HEARTBEAT_S="10", UPSTREAM__SILENCE_S="25"))
     venue.wait_until_subscribed(*codes(venue, stocks(300)), timeout=20)

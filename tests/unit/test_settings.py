@@ -479,3 +479,8 @@ def test_a_short_heartbeat_is_refused_only_where_requests_need_a_second(environm
         load()
     environment({"UPSTREAM__DIALECT": "action-code", "UPSTREAM__URL": "ws://venue.example/ws"})
     assert load().upstream.heartbeat_s == 1.0
+
+
+def test_a_heartbeat_of_just_three_intervals_is_enough(environment: Set) -> None:
+    environment({"UPSTREAM__REQUEST_INTERVAL_S": "0.8", "UPSTREAM__HEARTBEAT_S": "2.4"})
+    assert load().upstream.heartbeat_s == 2.4
