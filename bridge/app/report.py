@@ -185,15 +185,17 @@ class Report:
 
     def leave(self, partitions: Sequence[int], cause: str, timeout_s: float) -> None:
         """Say the last words about partitions that go; none about one that is another's already."""
-        safety = self._feed.safety
+        safety, deadline = self._feed.safety, time.monotonic() + timeout_s
         self._hear_events()
         ours = [partition for partition in partitions if partition not in self._lost]
         for partition in self._lost.intersection(partitions):
             self.reporter.gaps.disown(partition, time.time_ns() // 1000)
         self.reporter.write_gaps(hurry=True)
+        if ours and self.reporter.letters:  # whose answers may be here: else whoever comes writes them once more
+            self.reporter.flush(timeout_s / 2)
         for partition in ours:
             self._write_state(partition, safety, ended=cause)
-        if ours and (left := self.reporter.flush(timeout_s)):
+        if ours and (left := self.reporter.flush(max(0.0, deadline - time.monotonic()))):
             self._log("last_words_lost", "warning", records=left)
         for partition in partitions:
             self.reporter.gaps.forget(partition)

@@ -158,6 +158,23 @@ def test_in_a_topic_made_anew_the_same_offsets_are_other_records(
     assert again.stop() == 0
 
 
+def test_a_stop_right_after_a_letter_was_written_remembers_it(
+    world: World, venue: Simulator, make_bridge: MakeBridge
+) -> None:
+    make_anew(world)
+    produce(world, ("AAPL.US", b"{}"))
+    first = make_bridge(world.settings(venue))
+    await_states(world, AAPL_US="waiting")
+    produce(world, (b"\xff", b"x1"))  # no status will ever tell of it
+    first.wait_for("control_record_unusable")
+    assert first.stop() == 0
+    second = make_bridge(world.settings(venue))
+    produce(world, (b"\xff", b"x2"))
+    await_letter(world, b"x2")
+    assert [value for _, value in letters(world)] == [b"x1", b"x2"]
+    assert second.stop() == 0
+
+
 @pytest.mark.slow
 def test_a_bad_record_that_comes_while_kafka_takes_no_letters_is_set_aside_by_whoever_finds_it_when_kafka_does(
     world: World, venue: Simulator, make_bridge: MakeBridge
