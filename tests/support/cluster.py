@@ -123,13 +123,13 @@ class Cluster:
         admin = AdminClient(self.config())
         topic = NewTopic(name, num_partitions=partitions, replication_factor=1, config=dict(config or {}))
         admin.create_topics([topic], request_timeout=timeout_s)[name].result(timeout_s + 5)
-        deadline = time.monotonic() + timeout_s
-        while time.monotonic() < deadline:
+
+        def led() -> bool:
             found = admin.list_topics(name, timeout=timeout_s).topics[name].partitions.values()
-            if len(found) == partitions and all(partition.leader >= 0 for partition in found):
-                return name
-            time.sleep(0.02)  # metadata follows the controller's log; nobody is told when it has
-        raise TimeoutError(f"topic {name} has no leaders after {timeout_s} s")
+            return len(found) == partitions and all(partition.leader >= 0 for partition in found)
+
+        _look_until(led, f"topic {name} has no leaders", timeout_s)
+        return name
 
     def grow_topic(self, name: str, partitions: int, timeout_s: float = 20.0) -> None:
         """Divide a topic into more partitions; return when the controller has."""
@@ -141,11 +141,8 @@ class Cluster:
         """Delete a topic; return when it is gone from the brokers' metadata: what comes after may bear its name."""
         admin = AdminClient(self.config())
         admin.delete_topics([name], request_timeout=timeout_s)[name].result(timeout_s + 5)
-        deadline = time.monotonic() + timeout_s
-        while name in admin.list_topics(timeout=timeout_s).topics:
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"topic {name} is still there after {timeout_s} s")
-            time.sleep(0.02)  # metadata follows the controller's log; nobody is told when it has
+        there = f"topic {name} is still there"
+        _look_until(lambda: name not in admin.list_topics(timeout=timeout_s).topics, there, timeout_s)
 
     def empty_topic(self, name: str, timeout_s: float = 20.0) -> None:
         """Delete every record of a compacted topic; its offsets go on."""
@@ -156,18 +153,18 @@ class Cluster:
         ends = [TopicPartition(name, number, OFFSET_END) for number in numbers]
         for future in admin.incremental_alter_configs([resource], request_timeout=timeout_s).values():
             future.result(timeout_s + 5)
-        deadline = time.monotonic() + timeout_s
-        while time.monotonic() < deadline:
+
+        def emptied() -> bool:
             try:
                 for deletion in admin.delete_records(ends, request_timeout=timeout_s).values():
                     deletion.result(timeout_s + 5)
             except KafkaException as refusal:
-                if refusal.args[0].code() != KafkaError.POLICY_VIOLATION:
-                    raise
-                time.sleep(0.02)  # the policy is the controller's already, and not yet the broker's
-            else:
-                return
-        raise TimeoutError(f"topic {name} cannot be emptied after {timeout_s} s")
+                if refusal.args[0].code() == KafkaError.POLICY_VIOLATION:
+                    return False  # the policy is the controller's already, and not yet the broker's
+                raise
+            return True
+
+        _look_until(emptied, f"topic {name} cannot be emptied", timeout_s)
 
     def produce(
         self,
@@ -289,6 +286,15 @@ class Cluster:
             yield consumer, set(partitions)
         finally:
             consumer.close()
+
+
+def _look_until(holds: Callable[[], bool], trouble: str, timeout_s: float) -> None:
+    """Look again and again until something holds; TimeoutError with the trouble if it does not."""
+    deadline = time.monotonic() + timeout_s
+    while not holds():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{trouble} after {timeout_s} s")
+        time.sleep(0.02)  # a broker follows the controller's log; nobody is told when it has
 
 
 def obsolete_offsets(records: list[Record]) -> set[tuple[int, int]]:
